@@ -1,0 +1,1 @@
+"""Carries what the topics hold into Postgres and Redis."""

@@ -1,0 +1,1 @@
+"""Replays or takes in smart-meter readings and publishes them to Kafka."""

@@ -1,0 +1,1 @@
+"""The domain: meters, readings, weather and forecasts, and their wire format."""

@@ -1,0 +1,125 @@
+"""Meter readings and ticks, and their wire format.
+
+A message's ``schema`` header names record type and version (``reading.v1``). Fields that a reader does not
+know are ignored, so a minor addition needs no new version; an unknown type or major version is refused.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import msgspec
+
+from Sensor_core.errors import InvalidRecordError
+from Sensor_core.interval import Interval
+
+ELECTRICITY, CHILLED_WATER, STEAM, HOT_WATER = range(4)
+METER_NAMES: Final = ("electricity", "chilled water", "steam", "hot water")
+"""ASHRAE's meter codes, in their order."""
+
+READING_SCHEMA: Final = b"reading.v1"
+TICK_SCHEMA: Final = b"tick.v1"
+MAX_MESSAGE_BYTES: Final = 64 * 1024
+EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+"""Event times outside of this range are mistakes of a clock or a parser."""
+
+BuildingId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+MeterCode = Annotated[int, msgspec.Meta(ge=0, le=3)]
+EnergyKwh = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+UtcTime = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """The energy that one meter counted in one interval.
+
+    Attributes:
+        building_id: ASHRAE building id.
+        meter: Meter code, an index of ``METER_NAMES``.
+        timestamp: Start of the interval, UTC.
+        meter_reading: Energy in the interval. [kWh]
+        known_at: When this value became known, UTC: the greater (known_at, value) wins.
+    """
+
+    building_id: BuildingId
+    meter: MeterCode
+    timestamp: UtcTime
+    meter_reading: EnergyKwh
+    known_at: UtcTime
+
+    @property
+    def key(self) -> bytes:
+        """Partition key: a meter's readings stay in order."""
+        return meter_key(self.building_id, self.meter)
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """Says that all readings of an update were published before it, in this partition.
+
+    Attributes:
+        timestamp: Start of the interval that the update covers, UTC.
+        known_at: What the publisher's clock said: forecasts issued now may use what was known then, UTC.
+    """
+
+    timestamp: UtcTime
+    known_at: UtcTime
+
+
+_decode_reading = msgspec.json.Decoder(Reading).decode
+_decode_tick = msgspec.json.Decoder(Tick).decode
+
+
+def meter_key(building_id: int, meter: int) -> bytes:
+    """The message key of one meter."""
+    return b"%d:%d" % (building_id, meter)
+
+
+def decode(schema: bytes | None, payload: bytes | None, interval: Interval) -> Reading | Tick:
+    """Decode and validate one message of a consumption topic.
+
+    Args:
+        schema: Value of the ``schema`` header; readings without one are taken as version 1.
+        payload: The message's value.
+        interval: The metering interval whose grid stamps must lie on.
+
+    Raises:
+        InvalidRecordError: The message can never be stored.
+    """
+    check_size(payload)
+    try:
+        if schema == TICK_SCHEMA:
+            record: Reading | Tick = _decode_tick(payload or b"")
+        elif schema in {READING_SCHEMA, None}:
+            record = _decode_reading(payload or b"")
+        else:
+            raise unknown_schema(schema)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRecordError(str(error)) from None
+    _check_times(record, interval)
+    return record
+
+
+def check_size(payload: bytes | None, limit: int = MAX_MESSAGE_BYTES) -> None:
+    """Refuse an empty or oversized message before it is parsed."""
+    if not payload:
+        raise InvalidRecordError("the message has no value")
+    if len(payload) > limit:
+        raise InvalidRecordError(f"the message has {len(payload)} bytes, more than {limit}")
+
+
+def unknown_schema(schema: bytes | None) -> InvalidRecordError:
+    """The error for a record type or major version that this program does not know."""
+    return InvalidRecordError(f"unknown schema {(schema or b'').decode(errors='replace')[:40]!r}")
+
+
+def check_event_time(timestamp: datetime, interval: Interval) -> None:
+    """Refuse an event time that is out of range or off the interval's grid."""
+    if not EARLIEST <= timestamp < LATEST:
+        raise InvalidRecordError(f"timestamp {timestamp.isoformat()} is out of range")
+    if not interval.is_on_grid(timestamp):
+        raise InvalidRecordError(f"timestamp {timestamp.isoformat()} is off the {interval.seconds} s grid")
+
+
+def _check_times(record: Reading | Tick, interval: Interval) -> None:
+    check_event_time(record.timestamp, interval)
+    if not EARLIEST <= record.known_at < LATEST:
+        raise InvalidRecordError(f"known_at {record.known_at.isoformat()} is out of range")

@@ -1,0 +1,237 @@
+"""Kafka: the topics, and factories for the clients, with the defaults that must not be left alone.
+
+Why each override stands here (measured on kafka-python 3.0.12):
+- no deserializer ever: one that raises makes ``poll`` loop for ever;
+- ``enable_idempotence`` is said explicitly: some other settings switch it off with a warning only;
+- the producer has no memory bound of its own: ``Publisher`` bounds what is in flight;
+- ``auto_offset_reset`` only decides where an unpositioned partition idles: every partition is paused on
+  assignment and read from the offset that the store has.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from Sensor_core.errors import RetriableError
+from Setup.lifecycle import Stop, wait_for
+from Setup.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_HEADER: Final = "schema"
+MAX_IN_FLIGHT: Final = 10_000
+_HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as the settings want it."""
+
+    name: str
+    partitions: int
+    retention_h: int
+
+
+def topics_of(settings: Settings) -> list[Topic]:
+    """All topics of the system."""
+    many, hours = settings.kafka_partitions, settings.kafka_retention_h
+    return [
+        Topic(settings.topic_postgre, many, hours),
+        Topic(settings.topic_redis, many, hours),
+        Topic(settings.topic_predictions, many, hours),
+        Topic(settings.topic_weather, 1, hours),
+        Topic(settings.topic_anomalies, 1, hours),
+        Topic(settings.topic_dead_letters, 1, 4 * hours),
+    ]
+
+
+def _topic_configuration(topic: Topic, settings: Settings) -> dict[str, str]:
+    return {
+        # Event times of a replayed year would be deleted by retention at once: the broker stamps arrivals.
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(topic.retention_h * _HOUR_MS),
+        "min.insync.replicas": str(settings.kafka_min_insync_replicas),
+    }
+
+
+def create_topics(settings: Settings) -> list[str]:
+    """Create the topics that are missing; topics that exist are left as they are.
+
+    Returns:
+        Names of the topics created now.
+
+    Raises:
+        RetriableError: The brokers did not answer, or are too few yet for the replication factor.
+    """
+    wanted = topics_of(settings)
+    try:
+        admin = KafkaAdminClient(**_connection(settings, "energy-setup"))
+        try:
+            existing = set(admin.list_topics())
+            missing = [topic for topic in wanted if topic.name not in existing]
+            if missing:
+                specification = {
+                    topic.name: {
+                        "num_partitions": topic.partitions,
+                        "replication_factor": settings.kafka_replication_factor,
+                        "configs": _topic_configuration(topic, settings),
+                    }
+                    for topic in missing
+                }
+                admin.create_topics(specification, wait_for_metadata=True)
+        finally:
+            admin.close()
+    except TopicAlreadyExistsError as error:
+        raise RetriableError(f"another process is creating the topics: {error}") from error
+    except KafkaError as error:
+        raise RetriableError(f"{type(error).__name__}: {error}") from error
+    return [topic.name for topic in missing]
+
+
+def wait_for_topics(settings: Settings, stop: Stop | None = None) -> list[str]:
+    """Create what is missing, trying until the deadline.
+
+    Raises:
+        UnreachableError: Kafka did not answer within START_DEADLINE_S.
+    """
+    return wait_for(
+        "Kafka",
+        settings.kafka_bootstrap_servers,
+        lambda: create_topics(settings),
+        deadline_s=settings.start_deadline_s,
+        stop=stop,
+    )
+
+
+def make_consumer(settings: Settings, group: str | None, *, max_poll_records: int = 2000) -> Any:  # noqa: ANN401 - untyped client
+    """Make a consumer that commits nothing by itself.
+
+    Raises:
+        RetriableError: The brokers did not answer.
+    """
+    try:
+        return KafkaConsumer(
+            **_connection(settings, group or "energy-reader"),
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            max_poll_records=max_poll_records,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            fetch_max_wait_ms=100,
+            session_timeout_ms=15_000,
+            max_poll_interval_ms=60_000,
+        )
+    except KafkaError as error:
+        raise RetriableError(f"{type(error).__name__}: {error}") from error
+
+
+def wait_for_consumer(
+    settings: Settings, group: str | None, stop: Stop | None = None, *, max_poll_records: int = 2000
+) -> Any:  # noqa: ANN401 - untyped client
+    """Make a consumer, trying until the deadline.
+
+    Raises:
+        UnreachableError: Kafka did not answer within START_DEADLINE_S.
+    """
+    return wait_for(
+        "Kafka",
+        settings.kafka_bootstrap_servers,
+        lambda: make_consumer(settings, group, max_poll_records=max_poll_records),
+        deadline_s=settings.start_deadline_s,
+        stop=stop,
+    )
+
+
+class Publisher:
+    """An idempotent producer with a bound on what is in flight, and no message given up in silence."""
+
+    def __init__(self, settings: Settings, client_id: str, stop: Stop | None = None) -> None:
+        self._room = threading.Semaphore(MAX_IN_FLIGHT)
+        self._failure: BaseException | None = None
+        self._producer = wait_for(
+            "Kafka",
+            settings.kafka_bootstrap_servers,
+            lambda: _make_producer(settings, client_id),
+            deadline_s=settings.start_deadline_s,
+            stop=stop,
+        )
+
+    def send(
+        self, topic: str, value: bytes | None, *, key: bytes | None, schema: bytes,
+        partition: int | None = None, headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:  # fmt: skip
+        """Hand over one message; blocks while too many are unacknowledged.
+
+        Raises:
+            RetriableError: An earlier message was not acknowledged in time.
+        """
+        self._raise_failure()
+        self._room.acquire()
+        try:
+            future = self._producer.send(
+                topic, value, key=key, partition=partition, headers=[(SCHEMA_HEADER, schema), *headers]
+            )
+        except KafkaError as error:
+            self._room.release()
+            raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
+        future.add_both(self._settled)
+
+    def _settled(self, outcome: object) -> None:
+        if isinstance(outcome, BaseException):
+            self._failure = outcome
+        self._room.release()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise RetriableError(f"Kafka: {type(failure).__name__}: {failure}")
+
+    def flush(self, timeout_s: float = 60.0) -> None:
+        """Wait until everything sent so far is acknowledged.
+
+        Raises:
+            RetriableError: Something was not; send it again.
+        """
+        try:
+            self._producer.flush(timeout=timeout_s)
+        except KafkaError as error:
+            raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
+        self._raise_failure()
+
+    def partitions_of(self, topic: str) -> list[int]:
+        """Partition numbers of a topic, in order."""
+        return sorted(self._producer.partitions_for(topic) or ())
+
+    def close(self) -> None:
+        """Give outstanding messages a last short time and let go."""
+        self._producer.close(timeout=5)
+
+
+def _make_producer(settings: Settings, client_id: str) -> Any:  # noqa: ANN401 - untyped client
+    try:
+        return KafkaProducer(
+            **_connection(settings, client_id),
+            enable_idempotence=True,
+            acks="all",
+            compression_type="lz4",
+            linger_ms=5,
+            batch_size=64 * 1024,
+            delivery_timeout_ms=120_000,
+            allow_auto_create_topics=False,
+        )
+    except KafkaError as error:
+        raise RetriableError(f"{type(error).__name__}: {error}") from error
+
+
+def _connection(settings: Settings, client_id: str) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
+        "client_id": client_id,
+        "bootstrap_timeout_ms": 5_000,
+    }

@@ -1,0 +1,127 @@
+"""How a service starts, retries and stops."""
+
+import argparse
+import logging
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+from Sensor_core.errors import EnergyError, RetriableError, UnreachableError
+from Setup.settings import Settings, load_settings
+from Setup.telemetry import configure_logging
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+Stop = threading.Event
+"""Set when the process was asked to end."""
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    stop = Stop()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            sys.exit(128 + number)
+        stop.set()
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def run_service(name: str, run: Callable[[Settings, Stop], None]) -> int:
+    """Read settings, run the service until it ends or is told to, and turn errors into an exit code.
+
+    Returns:
+        0 after a clean stop, 1 after an error that this program knows (one line on standard error), 2 for
+        wrong settings, 70 for one that it does not know (with its traceback in the log).
+    """
+    try:
+        settings = load_settings()
+        configure_logging(name, settings.log_level, settings.log_format)
+    except EnergyError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    try:
+        with stop_on_signals() as stop:
+            run(settings, stop)
+    except EnergyError as error:
+        logger.error("%s", error, extra={"event": "service_failed"})  # noqa: TRY400 - its text says it all
+        return 1
+    except Exception:
+        logger.exception("unexpected error", extra={"event": "service_crashed"})
+        return 70
+    logger.info("stopped", extra={"event": "service_stopped"})
+    return 0
+
+
+def service_arguments(description: str, arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line of a service that has no options of its own."""
+    parser = argparse.ArgumentParser(description=description, epilog="Settings are read from .env.")
+    return parser.parse_args(arguments)
+
+
+class Backoff:
+    """Waiting times that grow and scatter: decorrelated jitter between 0.1 and 15 s.
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+
+    FIRST_S = 0.1
+    LONGEST_S = 15.0
+
+    def __init__(self) -> None:
+        self._previous_s = self.FIRST_S
+
+    def next_s(self) -> float:
+        """The next time to wait [s]."""
+        upper = min(self.LONGEST_S, 3 * self._previous_s)
+        self._previous_s = random.uniform(self.FIRST_S, upper)  # noqa: S311 - no secret
+        return self._previous_s
+
+    def reset(self) -> None:
+        """Start short again, after a success."""
+        self._previous_s = self.FIRST_S
+
+
+def wait_for(
+    what: str, where: str, attempt: Callable[[], T], *, deadline_s: float, stop: Stop | None = None
+) -> T:
+    """Attempt until it succeeds.
+
+    Args:
+        what: The service, for the error's text.
+        where: The address that was looked at, without secrets.
+        attempt: Raises RetriableError while the service does not answer.
+        deadline_s: How long to try [s].
+        stop: Ends the wait early.
+
+    Raises:
+        UnreachableError: The deadline passed, or the process was told to stop.
+    """
+    deadline = time.monotonic() + deadline_s
+    backoff = Backoff()
+    while True:
+        try:
+            return attempt()
+        except RetriableError as error:
+            pause_s = backoff.next_s()
+            stopped = stop is not None and stop.is_set()
+            if stopped or time.monotonic() + pause_s > deadline:
+                raise UnreachableError(
+                    f"{what} cannot be reached at {where} within {deadline_s:g} s: {error}"
+                ) from error
+            logger.debug("waiting for %s at %s", what, where, extra={"event": "waiting"})
+            time.sleep(pause_s)

@@ -1,0 +1,100 @@
+"""From a site's own stamps to UTC: time zones, daylight saving, and both hours of a clock change."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from Sensor_core.building import Site
+
+_ZONE_SUFFIX = r"(?:Z|[+-]\d\d:?\d\d)$"
+_SECOND = np.int64(10**9)
+Problem = tuple[int, str]
+"""Row of a chunk, and what is wrong with its stamp."""
+
+
+class StampConverter:
+    """Converts the stamps of one file, chunk by chunk.
+
+    A stamp that carries a zone of its own is taken at its word. Of a doubled hour's two readings of one meter
+    the first in the file is summer time. Buildings without metadata are taken to stamp in UTC.
+    """
+
+    def __init__(self, sites: dict[int, Site], site_of_building: dict[int, int]) -> None:
+        self._sites = sites
+        self._site_of_building = pd.Series(site_of_building, dtype="int64")
+        self._doubled_seen: set[tuple[int, int, int]] = set()
+
+    def to_utc(
+        self, building_id: pd.Series, meter: pd.Series, stamps: pd.Series
+    ) -> tuple[pd.DatetimeIndex, Problem | None]:
+        """Convert one chunk.
+
+        Returns:
+            The stamps in UTC, and the first stamp that is no time or does not exist on the site's clock.
+        """
+        codes, texts = pd.factorize(stamps.fillna(""))
+        has_zone = pd.Series(texts).str.contains(_ZONE_SUFFIX, regex=True).to_numpy(dtype=bool)
+        parsed = pd.to_datetime(pd.Series(texts), utc=True, format="ISO8601", errors="coerce")
+        if parsed.isna().any():
+            row = int(np.flatnonzero(parsed.isna().to_numpy()[codes])[0])
+            return pd.DatetimeIndex([], tz="UTC"), (row, "is not a time such as 2016-09-02 00:00:00")
+        naive_ns = parsed.dt.tz_localize(None).to_numpy("datetime64[ns]").astype("int64")
+        utc_ns = naive_ns[codes]
+        site_of_row = building_id.map(self._site_of_building).fillna(-1).to_numpy(dtype="int64")
+        for site_id in np.unique(site_of_row):
+            site = self._sites.get(int(site_id))
+            if site is None or site.stamps == "utc":
+                continue
+            rows = np.flatnonzero((site_of_row == site_id) & ~has_zone[codes])
+            table = _ClockTable(site, np.unique(codes[rows]), naive_ns)
+            unreal = np.flatnonzero(table.unreal[codes[rows]])
+            if unreal.size:
+                text = f"does not exist on the clock of {site.time_zone}; is the site's stamps column right?"
+                return pd.DatetimeIndex([], tz="UTC"), (int(rows[unreal[0]]), text)
+            utc_ns[rows] -= table.offset_ns[codes[rows]]
+            doubled = rows[table.doubled[codes[rows]]]
+            utc_ns[doubled] += (
+                self._second_of_doubled(doubled, building_id, meter, naive_ns[codes]) * 3600 * _SECOND
+            )
+        return pd.to_datetime(utc_ns, utc=True), None
+
+    def _second_of_doubled(
+        self, rows: np.ndarray, building_id: pd.Series, meter: pd.Series, naive_ns: np.ndarray
+    ) -> np.ndarray:
+        """1 where the meter has had this wall-clock stamp before, else 0."""
+        second = np.zeros(len(rows), dtype="int64")
+        for place, row in enumerate(rows):
+            seen = (int(building_id.iloc[row]), int(meter.iloc[row]), int(naive_ns[row]))
+            second[place] = seen in self._doubled_seen
+            self._doubled_seen.add(seen)
+        return second
+
+
+class _ClockTable:
+    """For each distinct stamp: its offset from UTC, and whether the clock shows it once, twice, or never."""
+
+    def __init__(self, site: Site, codes: np.ndarray, naive_ns: np.ndarray) -> None:
+        self.offset_ns = np.zeros(len(naive_ns), dtype="int64")
+        self.doubled = np.zeros(len(naive_ns), dtype=bool)
+        self.unreal = np.zeros(len(naive_ns), dtype=bool)
+        zone = ZoneInfo(site.time_zone)
+        for code in codes:
+            stamp = datetime.fromtimestamp(int(naive_ns[code] // _SECOND), tz=UTC).replace(tzinfo=None)
+            if site.stamps == "standard":
+                self.offset_ns[code] = _nanoseconds(_standard_offset(zone, stamp.year))
+                continue
+            first, second = (stamp.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+            self.offset_ns[code] = _nanoseconds(first)
+            self.doubled[code] = _nanoseconds(first) > _nanoseconds(second)
+            self.unreal[code] = _nanoseconds(first) < _nanoseconds(second)
+
+
+def _standard_offset(zone: ZoneInfo, year: int) -> timedelta:
+    """Offset without daylight saving: the smaller of winter's and summer's, in either hemisphere."""
+    return min(datetime(year, month, 1, tzinfo=zone).utcoffset() or timedelta() for month in (1, 7))
+
+
+def _nanoseconds(offset: timedelta | None) -> int:
+    return int((offset or timedelta()).total_seconds()) * int(_SECOND)

@@ -1,0 +1,68 @@
+"""Redis: the client, its errors, and the names of its keys."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from Sensor_core.errors import RetriableError
+from Setup.lifecycle import Stop, wait_for
+from Setup.settings import Settings
+
+PREFIX = "energy"
+METADATA_KEY = f"{PREFIX}:metadata"
+"""Sites, buildings and meters as one JSON document."""
+METERS_KEY = f"{PREFIX}:meters"
+"""Set of the meters that have a ring, as ``building:meter``."""
+CLOSED_KEY = f"{PREFIX}:closed"
+"""Stream of closed hours for the predictor, one entry an hour under the ID ``<hour>-<shard>``."""
+STATE_KEY = f"{PREFIX}:state"
+"""Hash: offset and clock of each partition, newest closed hour, ring generation."""
+FORECAST_KEY = f"{PREFIX}:last_issue"
+"""The newest issue's one-step forecasts, to judge the next reading by."""
+LEASE_KEY = f"{PREFIX}:lease:predictor"
+
+
+def ring_key(meter_key: bytes) -> bytes:
+    """Key of one meter's ring."""
+    return b"energy:ring:" + meter_key
+
+
+def make_client(settings: Settings) -> redis.Redis:
+    """Make a client that does not retry by itself: the callers' loops do."""
+    return redis.Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        password=settings.redis_password.get_secret_value() or None,
+        socket_timeout=10,
+        socket_connect_timeout=5,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@contextmanager
+def curable_errors() -> Iterator[None]:
+    """Turn what waiting may cure into RetriableError; let the rest pass."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.OutOfMemoryError) as error:
+        raise RetriableError(f"Redis: {error}") from error
+
+
+def wait_for_redis(settings: Settings, stop: Stop | None = None) -> redis.Redis:
+    """Make a client and wait until the server answers.
+
+    Raises:
+        UnreachableError: No answer within START_DEADLINE_S.
+    """
+    client = make_client(settings)
+
+    def attempt() -> redis.Redis:
+        with curable_errors():
+            client.ping()
+        return client
+
+    where = f"{settings.redis_host}:{settings.redis_port}"
+    return wait_for("Redis", where, attempt, deadline_s=settings.start_deadline_s, stop=stop)
