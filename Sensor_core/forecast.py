@@ -69,9 +69,7 @@ _decode_aggregate = msgspec.json.Decoder(AggregateForecast).decode
 _MAX_BYTES: Final = 512 * 1024
 
 
-def decode(
-    schema: bytes | None, payload: bytes | None, interval: Interval
-) -> MeterForecast | AggregateForecast:
+def decode(schema: bytes | None, payload: bytes | None, interval: Interval) -> MeterForecast | AggregateForecast:
     """Decode and validate one message of the predictions topic.
 
     Raises:

@@ -1,8 +1,8 @@
 """A data folder: metadata, weather and readings as files, brought to UTC and kWh.
 
 Layout: ``Sensors/new_consumptions.csv`` (the replay), and beside it ``history.csv``, ``weather.csv``,
-``building_metadata.csv``, ``sites.csv`` and ``meters.csv``. History, weather and meters may be absent, and any file
-may be gzipped (``.csv.gz``).
+``building_metadata.csv``, ``sites.csv`` and ``meters.csv``. History, weather and meters may be absent, any
+file may be gzipped (``.csv.gz``).
 """
 
 import csv
@@ -45,9 +45,7 @@ class DataFolder:
     @cached_property
     def buildings(self) -> dict[int, Building]:
         """Buildings by id, from building_metadata.csv."""
-        buildings = {
-            building.building_id: building for building in self._rows("building_metadata.csv", Building)
-        }
+        buildings = {building.building_id: building for building in self._rows("building_metadata.csv", Building)}
         for building in buildings.values():
             if building.site_id not in self.sites:
                 raise DataFolderError(
@@ -174,7 +172,8 @@ def _convert(
             "known_at": _known_at(chunk, file, first_line),
         }
     )
-    return readings.loc[np.isfinite(kwh)]
+    finite: pd.DataFrame = readings.loc[np.isfinite(kwh)]
+    return finite
 
 
 def _known_at(chunk: pd.DataFrame, file: Path, first_line: int) -> pd.Series:

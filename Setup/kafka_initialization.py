@@ -108,7 +108,7 @@ def wait_for_topics(settings: Settings, stop: Stop | None = None) -> list[str]:
     )
 
 
-def make_consumer(settings: Settings, group: str | None, *, max_poll_records: int = 2000) -> Any:  # noqa: ANN401 - untyped client
+def make_consumer(settings: Settings, group: str | None, *, max_poll_records: int = 2000) -> Any:
     """Make a consumer that commits nothing by itself.
 
     Raises:
@@ -133,7 +133,7 @@ def make_consumer(settings: Settings, group: str | None, *, max_poll_records: in
 
 def wait_for_consumer(
     settings: Settings, group: str | None, stop: Stop | None = None, *, max_poll_records: int = 2000
-) -> Any:  # noqa: ANN401 - untyped client
+) -> Any:
     """Make a consumer, trying until the deadline.
 
     Raises:
@@ -213,7 +213,7 @@ class Publisher:
         self._producer.close(timeout=5)
 
 
-def _make_producer(settings: Settings, client_id: str) -> Any:  # noqa: ANN401 - untyped client
+def _make_producer(settings: Settings, client_id: str) -> Any:
     try:
         return KafkaProducer(
             **_connection(settings, client_id),

@@ -55,9 +55,7 @@ class StampConverter:
                 return pd.DatetimeIndex([], tz="UTC"), (int(rows[unreal[0]]), text)
             utc_ns[rows] -= table.offset_ns[codes[rows]]
             doubled = rows[table.doubled[codes[rows]]]
-            utc_ns[doubled] += (
-                self._second_of_doubled(doubled, building_id, meter, naive_ns[codes]) * 3600 * _SECOND
-            )
+            utc_ns[doubled] += self._second_of_doubled(doubled, building_id, meter, naive_ns[codes]) * 3600 * _SECOND
         return pd.to_datetime(utc_ns, utc=True), None
 
     def _second_of_doubled(

@@ -124,6 +124,14 @@ def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str]:
     return applied
 
 
+def is_applied(connection: Connection, version: str) -> bool:
+    """Whether a migration, or a load that notes itself as one, was applied to this database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM schema_migrations WHERE version = %s)", (version,))
+        (applied,) = cursor.fetchone() or (False,)
+    return bool(applied)
+
+
 def run_script(connection: Connection, file: Path) -> None:
     """Run a SQL file (.sql or .sql.gz) as psql would, ``COPY ... FROM stdin`` blocks included."""
     opener = gzip.open if file.suffix == ".gz" else open
@@ -154,8 +162,6 @@ def set_passwords(connection: Connection, settings: Settings) -> None:
             if name:
                 password = getattr(settings, password_field).get_secret_value()
                 cursor.execute(
-                    sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
-                        sql.Identifier(name), sql.Literal(password)
-                    )
+                    sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(password))
                 )
     connection.commit()

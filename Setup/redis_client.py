@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import redis
 from redis.backoff import NoBackoff
@@ -11,6 +12,9 @@ from Sensor_core.errors import RetriableError
 from Setup.lifecycle import Stop, wait_for
 from Setup.settings import Settings
 
+Client: TypeAlias = Any
+"""A redis.Redis that answers in bytes; the library's own hints say bytes or str or None everywhere."""
+
 PREFIX = "energy"
 METADATA_KEY = f"{PREFIX}:metadata"
 """Sites, buildings and meters as one JSON document."""
@@ -19,18 +23,17 @@ METERS_KEY = f"{PREFIX}:meters"
 CLOSED_KEY = f"{PREFIX}:closed"
 """Stream of closed hours for the predictor, one entry an hour under the ID ``<hour>-<shard>``."""
 STATE_KEY = f"{PREFIX}:state"
-"""Hash: offset and clock of each partition, newest closed hour, ring generation."""
+"""Hash: offset and clock of each partition, the newest closed hour, and that the cache is filled."""
+WAITING_KEY = f"{PREFIX}:waiting_ticks"
+"""Sorted set of ticks that not every partition has delivered yet."""
+RING_PREFIX = f"{PREFIX}:ring:"
+"""Followed by ``building:meter``: the key of one meter's ring."""
 FORECAST_KEY = f"{PREFIX}:last_issue"
 """The newest issue's one-step forecasts, to judge the next reading by."""
 LEASE_KEY = f"{PREFIX}:lease:predictor"
 
 
-def ring_key(meter_key: bytes) -> bytes:
-    """Key of one meter's ring."""
-    return b"energy:ring:" + meter_key
-
-
-def make_client(settings: Settings) -> redis.Redis:
+def make_client(settings: Settings) -> Client:
     """Make a client that does not retry by itself: the callers' loops do."""
     return redis.Redis(
         host=settings.redis_host,
@@ -51,7 +54,7 @@ def curable_errors() -> Iterator[None]:
         raise RetriableError(f"Redis: {error}") from error
 
 
-def wait_for_redis(settings: Settings, stop: Stop | None = None) -> redis.Redis:
+def wait_for_redis(settings: Settings, stop: Stop | None = None) -> Client:
     """Make a client and wait until the server answers.
 
     Raises:
@@ -59,7 +62,7 @@ def wait_for_redis(settings: Settings, stop: Stop | None = None) -> redis.Redis:
     """
     client = make_client(settings)
 
-    def attempt() -> redis.Redis:
+    def attempt() -> Client:
         with curable_errors():
             client.ping()
         return client

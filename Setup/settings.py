@@ -86,6 +86,7 @@ class Settings(BaseSettings):
 
     # All services
     start_deadline_s: PositiveFloat = 60.0
+    heartbeat_file: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "text"
 

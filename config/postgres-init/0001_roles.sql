@@ -35,5 +35,6 @@ ALTER ROLE grafana_reader SET default_transaction_read_only = on;
 ALTER ROLE grafana_reader SET statement_timeout = '15s';
 ALTER ROLE grafana_reader CONNECTION LIMIT 20;
 
+ALTER TABLE schema_migrations OWNER TO energy_owner;
 INSERT INTO schema_migrations (version) VALUES ('0001_roles');
 COMMIT;

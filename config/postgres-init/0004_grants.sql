@@ -9,7 +9,7 @@ GRANT SELECT, INSERT ON reading_revisions, weather_forecasts, forecasts, aggrega
     dead_letters, data_gaps TO energy_postgres_consumer;
 GRANT EXECUTE ON FUNCTION ensure_partitions TO energy_postgres_consumer;
 
-GRANT SELECT ON sites, buildings, meters, readings, forecasts TO energy_redis_consumer;
+GRANT SELECT ON sites, buildings, meters, readings, forecasts, latest_readings TO energy_redis_consumer;
 GRANT SELECT ON sites, buildings, meters, readings, weather, forecasts, models TO energy_predictor;
 GRANT SELECT ON sites, buildings, meters, readings, weather, weather_forecasts, forecasts, scores TO energy_trainer;
 GRANT SELECT, INSERT, UPDATE ON models TO energy_trainer;

@@ -1,0 +1,155 @@
+"""What was read and not stored yet, by partition, and when it is due to be written."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from Consumers.decoding import Message, Partition, Record
+from Sensor_core.interval import Interval
+from Sensor_core.reading import Reading, Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a partition that a batch covers: from the store's offset up to, not including, ``end``."""
+
+    start: int
+    end: int
+    first_read: int
+    """Offset of the first message that Kafka still had; above ``start`` there is a gap."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records to be stored in one transaction, with the offsets that go with them."""
+
+    spans: dict[Partition, Span] = field(default_factory=dict)
+    records: list[tuple[Message, Record]] = field(default_factory=list)
+    clocks: dict[Partition, Tick] = field(default_factory=dict)
+    """Newest tick of each partition that had one."""
+
+    def __bool__(self) -> bool:
+        return bool(self.spans)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When to write.
+
+    Attributes:
+        updates: Ticks of every assigned partition that make a batch due.
+        max_age_s: Age of the oldest unwritten message that makes it due. [s]
+        max_messages: Most messages of one batch; reading pauses while as many wait.
+    """
+
+    updates: int
+    max_age_s: float
+    max_messages: int
+
+
+Entry = tuple[int, Message, Record | None]
+"""Offset, message, and its record; None where the message went to the dead letters."""
+
+
+class Buffer:
+    """Unwritten messages of the assigned partitions."""
+
+    def __init__(self, policy: Policy, interval: Interval, clock: Callable[[], float] = time.monotonic) -> None:
+        self._policy = policy
+        self._interval = interval
+        self._clock = clock
+        self._entries: dict[Partition, list[Entry]] = {}
+        self._next: dict[Partition, int] = {}
+        self._ticks = 0
+        self._size = 0
+        self._oldest: float | None = None
+
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """Partitions that are positioned here."""
+        return frozenset(self._next)
+
+    def start(self, partition: Partition, offset: int) -> None:
+        """Take on a partition whose store wants ``offset`` next."""
+        self.drop(partition)
+        self._entries[partition], self._next[partition] = [], offset
+
+    def drop(self, partition: Partition) -> None:
+        """Forget a partition: its messages will be read again by whoever owns it."""
+        dropped = self._entries.pop(partition, [])
+        self._next.pop(partition, None)
+        self._count(dropped, -1)
+
+    def add(self, partition: Partition, entries: list[Entry]) -> None:
+        """Append messages of one partition, in order."""
+        if entries and self._oldest is None:
+            self._oldest = self._clock()
+        self._entries[partition].extend(entries)
+        self._count(entries, +1)
+
+    def is_full(self) -> bool:
+        """Whether reading should pause."""
+        return self._size >= self._policy.max_messages
+
+    def is_due(self) -> bool:
+        """Whether a batch should be written now."""
+        if self._oldest is None:
+            return False
+        enough_ticks = self._ticks >= self._policy.updates * max(1, len(self._entries))
+        return enough_ticks or self.is_full() or self._clock() - self._oldest >= self._policy.max_age_s
+
+    def oldest_step(self) -> int | None:
+        """The earliest step among the first messages of the partitions."""
+        firsts = [step for entries in self._entries.values() if (step := self._first_step(entries)) is not None]
+        return min(firsts, default=None)
+
+    def cut(self, limit: int | None) -> Batch:
+        """Take a batch out: of each partition what comes before the first step above ``limit``."""
+        batch = Batch()
+        for partition, entries in self._entries.items():
+            taken = entries if limit is None else list(self._within(entries, limit))
+            if taken:
+                self._take(batch, partition, taken)
+        self._oldest = self._clock() if self._size else None
+        return batch
+
+    def _take(self, batch: Batch, partition: Partition, taken: list[Entry]) -> None:
+        end = taken[-1][0] + 1
+        batch.spans[partition] = Span(self._next[partition], end, taken[0][0])
+        for _, message, record in taken:
+            if type(record) is Tick:
+                batch.clocks[partition] = _newer(record, batch.clocks.get(partition))
+            if record is not None:
+                batch.records.append((message, record))
+        self._next[partition] = end
+        self._entries[partition] = list(islice(self._entries[partition], len(taken), None))
+        self._count(taken, -1)
+
+    def _within(self, entries: Iterable[Entry], limit: int) -> Iterable[Entry]:
+        for entry in entries:
+            record = entry[2]
+            if isinstance(record, Reading | Tick) and self._interval.step_of(record.timestamp) > limit:
+                return
+            yield entry
+
+    def _first_step(self, entries: list[Entry]) -> int | None:
+        for _, _, record in entries:
+            if isinstance(record, Reading | Tick):
+                return self._interval.step_of(record.timestamp)
+        return None
+
+    def _count(self, entries: list[Entry], sign: int) -> None:
+        self._size += sign * len(entries)
+        self._ticks += sign * sum(type(record) is Tick for _, _, record in entries)
+
+
+def _newer(tick: Tick, other: Tick | None) -> Tick:
+    return tick if other is None or tick.timestamp >= other.timestamp else other
+
+
+def clock_of(batch: Batch, partition: Partition) -> datetime | None:
+    """The newest tick's hour that a batch brings for a partition."""
+    tick = batch.clocks.get(partition)
+    return None if tick is None else tick.timestamp

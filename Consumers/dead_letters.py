@@ -1,0 +1,85 @@
+"""The dead-letter topic: messages that can never be stored, with where they came from and why.
+
+Both consumers publish to it; the warehouse consumer also reads it, so that dead letters reach Postgres the
+way that everything does. Reading it cannot fail: whatever the headers lack is filled in.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from Consumers.decoding import DeadLetter, Message, header
+from Setup.kafka_initialization import Publisher
+
+DEAD_LETTER_SCHEMA: Final = b"dead_letter.v1"
+MAX_KEPT_BYTES: Final = 256 * 1024
+_PREFIX: Final = "dead_letter."
+
+
+class DeadLetters:
+    """Publishes what a consumer has to refuse."""
+
+    def __init__(self, publisher: Publisher, topic: str, consumer: str) -> None:
+        self._publisher = publisher
+        self._topic = topic
+        self._consumer = consumer
+        self.count = 0
+
+    def put(self, message: Message, reason: str) -> None:
+        """Hand over one message; ``flush`` makes sure of it.
+
+        Raises:
+            RetriableError: An earlier one was not acknowledged.
+        """
+        origin = {
+            "topic": message.topic,
+            "partition": str(message.partition),
+            "offset": str(message.offset),
+            "consumer": self._consumer,
+            "reason": reason[:500],
+            "noticed_at": datetime.now(tz=UTC).isoformat(),
+        }
+        headers = [(_PREFIX + name, value.encode()) for name, value in origin.items()]
+        value = None if message.value is None else message.value[:MAX_KEPT_BYTES]
+        self._publisher.send(
+            self._topic,
+            value,
+            key=message.key,
+            schema=DEAD_LETTER_SCHEMA,
+            headers=[*headers, *message.headers],
+        )
+        self.count += 1
+
+    def flush(self) -> None:
+        """Wait until all of them are acknowledged.
+
+        Raises:
+            RetriableError: One was not: its batch must not be stored yet.
+        """
+        self._publisher.flush()
+
+
+def read_dead_letter(message: Message) -> DeadLetter:
+    """Read one message of the dead-letter topic."""
+
+    def text(name: str, otherwise: str) -> str:
+        value = header(message.headers, _PREFIX + name)
+        return otherwise if value is None else value.decode(errors="replace").replace("\0", "")
+
+    def number(name: str, otherwise: int) -> int:
+        value = text(name, "")
+        return int(value) if value.isdecimal() else otherwise
+
+    try:
+        noticed_at = datetime.fromisoformat(text("noticed_at", ""))
+    except ValueError:
+        noticed_at = datetime.now(tz=UTC)
+    return DeadLetter(
+        topic=text("topic", message.topic),
+        partition=number("partition", message.partition),
+        offset=number("offset", message.offset),
+        consumer=text("consumer", "unknown"),
+        reason=text("reason", "unknown"),
+        noticed_at=noticed_at if noticed_at.tzinfo else noticed_at.replace(tzinfo=UTC),
+        key=message.key,
+        payload=message.value,
+    )

@@ -1,0 +1,111 @@
+"""From Kafka messages to records: one decoder a topic, chosen once."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from Sensor_core import anomaly, forecast, reading, weather
+from Sensor_core.anomaly import Anomaly
+from Sensor_core.errors import InvalidRecordError
+from Sensor_core.forecast import AggregateForecast, MeterForecast
+from Sensor_core.interval import Interval
+from Sensor_core.reading import Reading, Tick
+from Sensor_core.weather import WeatherForecast, WeatherObservation
+from Setup.kafka_initialization import SCHEMA_HEADER
+from Setup.settings import Settings
+
+
+class DeadLetter(msgspec.Struct, frozen=True, gc=False):
+    """A message that can never be stored, as the dead-letter topic holds it."""
+
+    topic: str
+    partition: int
+    offset: int
+    consumer: str
+    reason: str
+    noticed_at: datetime
+    key: bytes | None
+    payload: bytes | None
+
+
+Record = (
+    Reading | Tick | MeterForecast | AggregateForecast | WeatherObservation | WeatherForecast | Anomaly | DeadLetter
+)
+Partition = tuple[str, int]
+"""Topic and partition number."""
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Message(Protocol):
+    """What a consumer reads of a Kafka message."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def header(headers: Headers, name: str) -> bytes | None:
+    """The value of the first header of this name."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+class Decoder:
+    """Decodes the messages of all topics that one consumer reads.
+
+    Readings are held against their partition's clock, the newest tick: one far ahead of it is a mistake of
+    somebody's clock, and would push true readings out of the history rings.
+    """
+
+    def __init__(self, settings: Settings, dead_letter: Callable[[Message], DeadLetter] | None = None) -> None:
+        self._interval = settings.interval
+        self._max_ahead = settings.max_ahead_h * self._interval.steps_per_hour
+        self._consumption = frozenset(settings.consumption_topics)
+        self._others = _decoders(settings, self._interval)
+        if dead_letter is not None:
+            self._others[settings.topic_dead_letters] = dead_letter
+        self._clocks: dict[Partition, int] = {}
+
+    def set_clock(self, partition: Partition, clock: datetime | None) -> None:
+        """Start a partition at the clock that its store has."""
+        if clock is None:
+            self._clocks.pop(partition, None)
+        else:
+            self._clocks[partition] = self._interval.step_of(clock)
+
+    def decode(self, message: Message) -> Record:
+        """Decode and validate one message.
+
+        Raises:
+            InvalidRecordError: It can never be stored.
+        """
+        if message.topic not in self._consumption:
+            return self._others[message.topic](message)
+        record = reading.decode(header(message.headers, SCHEMA_HEADER), message.value, self._interval)
+        step = self._interval.step_of(record.timestamp)
+        partition = (message.topic, message.partition)
+        clock = self._clocks.get(partition)
+        if type(record) is Tick:
+            self._clocks[partition] = step if clock is None else max(clock, step)
+        elif clock is not None and step > clock + self._max_ahead:
+            ahead_h = (step - clock) // self._interval.steps_per_hour
+            raise InvalidRecordError(f"timestamp {record.timestamp.isoformat()} is {ahead_h} h ahead of the clock")
+        return record
+
+
+def _decoders(settings: Settings, interval: Interval) -> dict[str, Callable[[Message], Record]]:
+    def schema(message: Message) -> bytes | None:
+        return header(message.headers, SCHEMA_HEADER)
+
+    return {
+        settings.topic_predictions: lambda m: forecast.decode(schema(m), m.value, interval),
+        settings.topic_weather: lambda m: weather.decode(schema(m), m.value),
+        settings.topic_anomalies: lambda m: anomaly.decode(schema(m), m.value, interval),
+    }

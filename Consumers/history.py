@@ -1,0 +1,112 @@
+"""The feature cache: history rings, clocks and closed hours in Redis, moved on by one script a batch."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from Consumers.batching import Batch
+from Consumers.decoding import Partition
+from Consumers.loop import Position, Refuse
+from Sensor_core.errors import FencedError
+from Sensor_core.reading import Reading, Tick
+from Setup.buildings_info import fill_cache, is_filled
+from Setup.redis_client import CLOSED_KEY, METERS_KEY, RING_PREFIX, STATE_KEY, WAITING_KEY, Client, curable_errors
+from Setup.settings import Settings
+
+SCRIPT: Final = (Path(__file__).parent / "lua" / "apply_batch.lua").read_text(encoding="utf-8")
+PACKED: Final = np.dtype([("building", "<u4"), ("meter", "<u4"), ("step", "<f8"), ("known_at", "<f8"), ("kwh", "<f8")])
+SHARD: Final = 0
+"""All meters are one shard today."""
+
+
+class History:
+    """The consumers' store in Redis."""
+
+    def __init__(self, settings: Settings, client: Client, partitions: int) -> None:
+        self._settings = settings
+        self._interval = settings.interval
+        self._client = client
+        self._partitions = partitions
+        self._lag_steps = settings.ring_steps - settings.history_steps
+        self._apply = client.register_script(SCRIPT)
+        self._new: set[Partition] = set()
+
+    def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        """Offsets and clocks as Redis has them; an empty Redis is filled from Postgres first.
+
+        Raises:
+            RetriableError: Redis, or Postgres where it is needed, does not answer.
+        """
+        with curable_errors():
+            if not is_filled(self._client):
+                fill_cache(self._settings, self._client)
+            state = {key.decode(): value.decode() for key, value in self._client.hgetall(STATE_KEY).items()}
+        found = {partition: self._position(state, partition) for partition in partitions}
+        self._new = {partition for partition, position in found.items() if position.next_offset is None}
+        return found
+
+    def _position(self, state: dict[str, str], partition: Partition) -> Position:
+        offset, clock = state.get(f"offset:{partition[1]}"), state.get(f"clock:{partition[1]}")
+        return Position(
+            None if offset is None else int(offset),
+            None if clock is None else self._interval.start_of(int(clock)),
+        )
+
+    def limit(self, oldest: int | None) -> int | None:
+        """No further ahead of the predictor than the rings hold beyond the features' past.
+
+        Raises:
+            RetriableError: Redis does not answer.
+        """
+        with curable_errors():
+            pending = self._client.xrange(CLOSED_KEY, count=1)
+            closed = self._client.hget(STATE_KEY, "closed")
+        if pending:
+            return int(pending[0][0].split(b"-")[0]) + self._lag_steps
+        # The predictor has caught up: a stream that goes on years later may go on.
+        reached = [int(closed)] if closed else []
+        return max([*reached, *([] if oldest is None else [oldest - 1])], default=0) + self._lag_steps
+
+    def write(self, batch: Batch, refuse: Refuse) -> None:  # noqa: ARG002 - nothing decoded is refused here
+        """Apply a batch; see ``Consumers.loop.Store``."""
+        ticks = {
+            (self._interval.step_of(record.timestamp), record.known_at.timestamp())
+            for _, record in batch.records
+            if type(record) is Tick
+        }
+        with curable_errors():
+            outcome = self._apply(
+                keys=[STATE_KEY, CLOSED_KEY, WAITING_KEY, METERS_KEY],
+                args=[
+                    self._pack([record for _, record in batch.records if type(record) is Reading]),
+                    json.dumps([self._partition_entry(batch, partition) for partition in batch.spans]),
+                    json.dumps(sorted(ticks)),
+                    self._settings.ring_steps,
+                    SHARD,
+                    self._partitions,
+                    RING_PREFIX,
+                ],
+            )
+        if outcome == b"fenced":
+            raise FencedError("Redis stands at other offsets")
+        self._new -= batch.spans.keys()
+
+    def _pack(self, readings: list[Reading]) -> bytes:
+        packed = np.empty(len(readings), dtype=PACKED)
+        for place, r in enumerate(readings):
+            step = self._interval.step_of(r.timestamp)
+            packed[place] = (r.building_id, r.meter, step, r.known_at.timestamp(), r.meter_reading)
+        return packed.tobytes()
+
+    def _partition_entry(self, batch: Batch, partition: Partition) -> dict[str, object]:
+        span = batch.spans[partition]
+        tick = batch.clocks.get(partition)
+        return {
+            "number": partition[1],
+            "start": "none" if partition in self._new else str(span.start),
+            "end": str(span.end),
+            "clock": None if tick is None else self._interval.step_of(tick.timestamp),
+        }

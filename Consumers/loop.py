@@ -1,0 +1,260 @@
+"""The loop that both consumers run: poll, decode, buffer, store; offsets live in the store.
+
+Polling never waits for the store: one worker thread writes a batch while the next one fills, and when that is
+full the partitions are paused and polled on, so that a slow or absent store costs no group membership. After
+every assignment a partition is paused, and read from the offset that the store has: kafka-python keeps its
+in-memory position over a rebalance, which would lose whatever was buffered and dropped.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
+
+from Consumers.batching import Batch, Buffer, Entry, Policy
+from Consumers.dead_letters import DeadLetters
+from Consumers.decoding import Decoder, Message, Partition
+from Sensor_core.errors import FencedError, InvalidRecordError, RetriableError
+from Sensor_core.interval import Interval
+from Setup.lifecycle import Backoff, Heartbeat, Stop
+
+logger = logging.getLogger(__name__)
+
+POLL_MS = 100
+DRAIN_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a store stands in a partition: the next offset it wants (None: it has none yet) and its clock."""
+
+    next_offset: int | None
+    clock: datetime | None
+
+
+Refuse = Callable[[list[tuple[Message, str]]], None]
+"""Makes dead letters of messages, each with a reason, and returns when they are acknowledged."""
+
+
+class Store(Protocol):
+    """Where records go, together with the offsets that say how far."""
+
+    def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        """Where to read on; raises RetriableError while the store does not answer."""
+
+    def limit(self, oldest: int | None) -> int | None:
+        """The last step that may be written now, or None for no limit; raises RetriableError.
+
+        Args:
+            oldest: Earliest step that waits to be written.
+        """
+
+    def write(self, batch: Batch, refuse: Refuse) -> None:
+        """Store a batch and its offsets, all or nothing.
+
+        Args:
+            batch: What to store.
+            refuse: Takes the messages that the store refuses for good; called before the commit.
+
+        Raises:
+            RetriableError: Nothing was stored; waiting may help.
+            FencedError: The offsets are not where this consumer left them; nothing was stored.
+        """
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Runs on the client's IO thread: pauses, notes what happened, and does nothing that could block."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self.events: SimpleQueue[tuple[bool, list[TopicPartition]]] = SimpleQueue()
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        partitions = list(assigned)
+        self._consumer.pause(*partitions)
+        self.events.put((True, partitions))
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self.events.put((False, list(revoked)))
+
+    on_partitions_lost = on_partitions_revoked
+
+
+class ConsumerLoop:
+    """Moves messages from the subscribed topics into a store until told to stop."""
+
+    def __init__(
+        self,
+        *,
+        consumer: Any,
+        topics: list[str],
+        store: Store,
+        decoder: Decoder,
+        dead_letters: DeadLetters,
+        policy: Policy,
+        interval: Interval,
+        stop: Stop,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._consumer = consumer
+        self._store = store
+        self._decoder = decoder
+        self._dead_letters = dead_letters
+        self._stop = stop
+        self._heartbeat = heartbeat
+        self._buffer = Buffer(policy, interval)
+        self._unpositioned: set[Partition] = set()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._writing: Future[Batch] | None = None
+        self._given_up = Stop()
+        self._listener = _Listener(consumer)
+        consumer.subscribe(topics, listener=self._listener)
+
+    def run(self) -> None:
+        """Run until told to stop, then write what was read and leave the group."""
+        try:
+            while not self._stop.is_set():
+                self._turn()
+            self._drain()
+        finally:
+            self._given_up.set()
+            self._worker.shutdown(wait=True)
+            self._consumer.close(autocommit=False, timeout_ms=3000)
+
+    def _turn(self) -> None:
+        polled = self._consumer.poll(timeout_ms=POLL_MS)
+        self._heartbeat.beat()
+        self._follow_assignment()
+        self._position()
+        for partition, messages in polled.items():
+            self._read((partition.topic, partition.partition), messages)
+        self._settle()
+        self._write_if_due()
+        self._breathe()
+
+    def _follow_assignment(self) -> None:
+        while not self._listener.events.empty():
+            assigned, partitions = self._listener.events.get()
+            for topic, partition in partitions:
+                self._buffer.drop((topic, partition))
+                (self._unpositioned.add if assigned else self._unpositioned.discard)((topic, partition))
+
+    def _position(self) -> None:
+        """Read on where the store stands, once the store says where that is."""
+        if not self._unpositioned or self._writing is not None:
+            return
+        try:
+            positions = self._store.positions(self._unpositioned)
+            earliest = self._consumer.beginning_offsets([TopicPartition(*p) for p in positions])
+        except (RetriableError, KafkaError) as error:
+            logger.warning("not positioned yet: %s", error, extra={"event": "positioning_retried"})
+            return
+        for partition, position in positions.items():
+            first = earliest[TopicPartition(*partition)]
+            offset = first if position.next_offset is None else position.next_offset
+            self._consumer.seek(TopicPartition(*partition), max(first, offset))
+            self._buffer.start(partition, offset)
+            self._decoder.set_clock(partition, position.clock)
+        self._unpositioned -= positions.keys()
+
+    def _read(self, partition: Partition, messages: list[Message]) -> None:
+        if partition not in self._buffer.partitions:
+            return
+        self._buffer.add(partition, [self._entry(message) for message in messages])
+
+    def _entry(self, message: Message) -> Entry:
+        try:
+            return message.offset, message, self._decoder.decode(message)
+        except InvalidRecordError as error:
+            self._refuse(message, error.reason)
+            return message.offset, message, None
+
+    def _refuse(self, message: Message, reason: str) -> None:
+        logger.warning(
+            "dead letter from %s-%d at %d: %s", message.topic, message.partition, message.offset, reason,
+            extra={"event": "dead_letter"},
+        )  # fmt: skip
+        self._dead_letters.put(message, reason)
+
+    def _refuse_stored(self, refused: list[tuple[Message, str]]) -> None:
+        for message, reason in refused:
+            self._refuse(message, reason)
+        self._dead_letters.flush()
+
+    def _write_if_due(self) -> None:
+        if self._writing is not None or not self._buffer.is_due():
+            return
+        try:
+            batch = self._buffer.cut(self._store.limit(self._buffer.oldest_step()))
+        except RetriableError as error:
+            logger.warning("waiting for the store: %s", error, extra={"event": "store_unreachable"})
+            return
+        if batch:
+            self._writing = self._worker.submit(self._write, batch)
+
+    def _write(self, batch: Batch) -> Batch:
+        """Write one batch, as often as it takes (on the worker thread)."""
+        backoff = Backoff()
+        while True:
+            try:
+                self._dead_letters.flush()
+                self._store.write(batch, self._refuse_stored)
+            except RetriableError as error:
+                pause_s = backoff.next_s()
+                logger.warning("will write again in %.1f s: %s", pause_s, error, extra={"event": "write_retried"})
+                if self._given_up.wait(pause_s):
+                    raise
+            else:
+                return batch
+
+    def _settle(self) -> None:
+        """See how the write in progress ended, if it has."""
+        if self._writing is None or not self._writing.done():
+            return
+        writing, self._writing = self._writing, None
+        try:
+            batch = writing.result()
+        except FencedError as error:
+            logger.warning("reading again from the store's offsets: %s", error, extra={"event": "fenced"})
+            self._reposition()
+            return
+        offsets = {
+            TopicPartition(*partition): OffsetAndMetadata(span.end, "", -1)
+            for partition, span in batch.spans.items()
+            if partition in self._buffer.partitions
+        }
+        self._consumer.commit_async(offsets)  # shows the lag to standard tools; nothing reads it back
+
+    def _reposition(self) -> None:
+        for partition in self._buffer.partitions:
+            self._consumer.pause(TopicPartition(*partition))
+            self._buffer.drop(partition)
+            self._unpositioned.add(partition)
+
+    def _breathe(self) -> None:
+        """Pause while the buffer is full, read on when it has room; polling goes on all the while."""
+        paused = self._consumer.paused()
+        if self._buffer.is_full():
+            self._consumer.pause(*(self._consumer.assignment() - paused))
+        elif paused:
+            self._consumer.resume(*(p for p in paused if (p.topic, p.partition) in self._buffer.partitions))
+
+    def _drain(self) -> None:
+        """Give the write in progress, and one last batch, a bounded time."""
+        for _ in range(2):
+            if self._writing is not None:
+                try:
+                    self._writing.result(timeout=DRAIN_S / 2)
+                except (TimeoutError, RetriableError):
+                    return
+                self._settle()
+            batch = self._buffer.cut(self._store.limit(self._buffer.oldest_step()))
+            if not batch:
+                return
+            self._writing = self._worker.submit(self._write, batch)

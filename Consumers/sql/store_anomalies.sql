@@ -1,0 +1,4 @@
+-- A reading is reported once for each kind of anomaly.
+INSERT INTO anomalies SELECT * FROM staged_anomalies
+ORDER BY building_id, meter, "timestamp", kind
+ON CONFLICT (building_id, meter, "timestamp", kind) DO NOTHING;

@@ -1,0 +1,105 @@
+"""The SQL files beside this module, and how each record type is copied to its staging table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from Consumers.decoding import DeadLetter
+from Sensor_core.anomaly import Anomaly
+from Sensor_core.forecast import AGGREGATE_QUANTILES, AggregateForecast, MeterForecast
+from Sensor_core.reading import Reading
+from Sensor_core.weather import QUANTITY_NAMES, WeatherForecast, WeatherObservation
+
+_FOLDER: Final = Path(__file__).parent / "sql"
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+@cache
+def statement(name: str) -> str:
+    """The text of ``sql/<name>.sql``."""
+    return (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where records of one type go.
+
+    Attributes:
+        staging: Staging table that COPY fills.
+        copy_line: One record as a line of COPY's text format.
+        store: Name of the statement that moves the staging table on.
+        event_time: The time that decides a record's monthly partition, or None where there is none.
+    """
+
+    staging: str
+    copy_line: Callable[[Any], str]
+    store: str
+    event_time: Callable[[Any], datetime] | None
+
+
+def _text(value: str) -> str:
+    return value.translate(_ESCAPES)
+
+
+def _field(value: object) -> str:
+    return "\\N" if value is None else str(value)
+
+
+def _array(values: Sequence[float | None]) -> str:
+    return "{" + ",".join(["NULL" if value is None else repr(value) for value in values]) + "}"
+
+
+def _bytes(value: bytes | None) -> str:
+    return "\\N" if value is None else "\\\\x" + value.hex()
+
+
+def _reading(r: Reading) -> str:
+    return f"{r.building_id}\t{r.meter}\t{r.timestamp}\t{r.meter_reading!r}\t{r.known_at}\n"
+
+
+def _forecast(f: MeterForecast) -> str:
+    head = f"{f.building_id}\t{f.meter}\t{f.issued_at}\t{f.made_at}\t{_text(f.model)}\t{f.quality}"
+    return f"{head}\t{_array(f.q10)}\t{_array(f.q50)}\t{_array(f.q90)}\n"
+
+
+def _aggregate(f: AggregateForecast) -> str:
+    head = f"{_field(f.site_id)}\t{f.meter}\t{f.issued_at}\t{f.made_at}\t{_text(f.model)}\t{f.meters}"
+    return "\t".join([head, *(_array(getattr(f, quantile)) for quantile in AGGREGATE_QUANTILES)]) + "\n"
+
+
+def _observation(w: WeatherObservation) -> str:
+    head = f"{w.site_id}\t{w.timestamp}\t{w.known_at}\t{_text(w.source)}"
+    return "\t".join([head, *(_field(getattr(w, quantity)) for quantity in QUANTITY_NAMES)]) + "\n"
+
+
+def _weather_forecast(w: WeatherForecast) -> str:
+    head = f"{w.site_id}\t{w.issued_at}\t{_text(w.source)}"
+    return "\t".join([head, *(_array(getattr(w, quantity)) for quantity in QUANTITY_NAMES)]) + "\n"
+
+
+def _anomaly(a: Anomaly) -> str:
+    key = f"{a.building_id}\t{a.meter}\t{a.timestamp}\t{a.kind}\t{a.detected_at}"
+    return f"{key}\t{a.meter_reading!r}\t{_field(a.expected)}\t{a.score!r}\n"
+
+
+def _dead_letter(d: DeadLetter) -> str:
+    origin = f"{_text(d.topic)}\t{d.partition}\t{d.offset}\t{_text(d.consumer)}\t{_text(d.reason)}"
+    return f"{origin}\t{_bytes(d.key)}\t{_bytes(d.payload)}\t{d.noticed_at}\n"
+
+
+TARGETS: Final[dict[type, Target]] = {
+    Reading: Target("staged_readings", _reading, "store_readings", lambda r: r.timestamp),
+    MeterForecast: Target("staged_forecasts", _forecast, "store_forecasts", lambda f: f.issued_at),
+    AggregateForecast: Target(
+        "staged_aggregate_forecasts", _aggregate, "store_aggregate_forecasts", lambda f: f.issued_at
+    ),
+    WeatherObservation: Target("staged_weather", _observation, "store_weather", lambda w: w.timestamp),
+    WeatherForecast: Target(
+        "staged_weather_forecasts", _weather_forecast, "store_weather_forecasts", lambda w: w.issued_at
+    ),
+    Anomaly: Target("staged_anomalies", _anomaly, "store_anomalies", lambda a: a.timestamp),
+    DeadLetter: Target("staged_dead_letters", _dead_letter, "store_dead_letters", None),
+}

@@ -1,0 +1,219 @@
+"""The warehouse: stores batches in Postgres, each with its offsets in one transaction.
+
+Two guards keep readings single: the compare-and-set of the partition's offset, and the upsert by natural key.
+"""
+
+import io
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in lower case
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class in lower case
+from psycopg2.extras import execute_values
+
+from Consumers.batching import Batch, Span, clock_of
+from Consumers.decoding import Message, Partition, Record
+from Consumers.loop import Position, Refuse
+from Consumers.statements import TARGETS, Target, statement
+from Sensor_core.errors import FencedError, RetriableError
+from Sensor_core.reading import Reading
+from Setup.postgres import Role, connect, curable_errors
+from Setup.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MeterId = tuple[int, int]
+Month = tuple[int, int]
+Rows = list[tuple[Message, Record]]
+
+
+class Warehouse:
+    """The consumers' store in Postgres; used by one thread at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connection: Connection | None = None
+        self._months: set[Month] = set()
+        self._first_seen: dict[MeterId, datetime] = {}
+        self._new: set[Partition] = set()
+
+    def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        """Offsets and clocks as stored.
+
+        Raises:
+            RetriableError: Postgres does not answer.
+        """
+        wanted = set(partitions)
+        with curable_errors(), self._transaction() as cursor:
+            cursor.execute('SELECT topic, "partition", next_offset, clock FROM consumer_offsets')
+            stored = {(topic, number): Position(offset, clock) for topic, number, offset, clock in cursor.fetchall()}
+        self._new = (self._new | wanted) - stored.keys()
+        return {partition: stored.get(partition, Position(None, None)) for partition in wanted}
+
+    def limit(self, oldest: int | None) -> int | None:  # noqa: ARG002 - others need it
+        """The warehouse takes whatever comes."""
+        return None
+
+    def write(self, batch: Batch, refuse: Refuse) -> None:
+        """Store a batch; see ``Consumers.loop.Store``."""
+        with curable_errors():
+            self._ensure_partitions(batch)
+            first_seen = self._newly_seen(batch)
+            with self._transaction() as cursor:
+                if not self._move_offsets(cursor, batch):
+                    return
+                _note_gaps(cursor, batch)
+                refused = _store_all(cursor, batch.records)
+                if refused:
+                    refuse(refused)
+                if first_seen:
+                    rows = [(*meter, seen) for meter, seen in first_seen.items()]
+                    execute_values(cursor, statement("store_meters"), rows, page_size=len(rows))
+        self._first_seen |= first_seen
+        self._new -= batch.spans.keys()
+
+    def _transaction(self) -> "_Transaction":
+        if self._connection is None:
+            self._connection = connect(self._settings, Role.POSTGRES_CONSUMER)
+            with self._connection, self._connection.cursor() as cursor:
+                cursor.execute(statement("create_staging"))
+        return _Transaction(self)
+
+    def forget_connection(self) -> None:
+        """Close a connection that failed, so that the next attempt opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def connection(self) -> Connection:
+        """The open connection."""
+        if self._connection is None:
+            raise RetriableError("Postgres: the connection is closed")
+        return self._connection
+
+    def _move_offsets(self, cursor: Cursor, batch: Batch) -> bool:
+        """Move every partition of the batch on, or find that this very batch is stored already.
+
+        Returns:
+            False where an earlier attempt was committed although its answer was lost.
+        """
+        for partition, span in sorted(batch.spans.items()):
+            topic, number = partition
+            arguments = {"topic": topic, "partition": number, "start": span.start, "end": span.end}
+            arguments |= {"clock": clock_of(batch, partition)}
+            cursor.execute(statement("move_offset"), arguments)
+            if cursor.rowcount == 0 and partition in self._new:
+                cursor.execute(statement("first_offset"), arguments)
+            if cursor.rowcount == 0:
+                if _is_stored(cursor, batch.spans):
+                    return False
+                raise FencedError(f"{topic}-{number} does not stand at {span.start} any more")
+        return True
+
+    def _ensure_partitions(self, batch: Batch) -> None:
+        months = {
+            (when.year, when.month)
+            for _, record in batch.records
+            if (target := TARGETS.get(type(record))) and target.event_time
+            for when in (target.event_time(record).astimezone(UTC),)
+        }
+        for year, month in sorted(months - self._months):
+            first = datetime(year, month, 1, tzinfo=UTC)
+            with self._transaction() as cursor:
+                cursor.execute("SELECT ensure_partitions(%s, %s)", (first, first))
+            self._months.add((year, month))
+
+    def _newly_seen(self, batch: Batch) -> dict[MeterId, datetime]:
+        """Meters that this batch shows for the first time, or earlier than any batch of this process."""
+        known = self._first_seen
+        seen: dict[MeterId, datetime] = {}
+        for _, record in batch.records:
+            if type(record) is Reading:
+                meter = (record.building_id, record.meter)
+                earliest = seen.get(meter) or known.get(meter)
+                if earliest is None or record.timestamp < earliest:
+                    seen[meter] = record.timestamp
+        return seen
+
+
+class _Transaction:
+    """A transaction that drops its connection when that is broken."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+        self._cursor = warehouse.connection.cursor()
+
+    def __enter__(self) -> Cursor:
+        return self._cursor
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        connection = self._warehouse.connection
+        try:
+            connection.rollback() if kind else connection.commit()
+        except psycopg2.Error:
+            self._warehouse.forget_connection()
+            if kind is None:
+                raise
+        if connection.closed:
+            self._warehouse.forget_connection()
+
+
+def _is_stored(cursor: Cursor, spans: dict[Partition, Span]) -> bool:
+    cursor.execute('SELECT topic, "partition", next_offset FROM consumer_offsets')
+    stored = {(topic, number): offset for topic, number, offset in cursor.fetchall()}
+    return all(stored.get(partition) == span.end for partition, span in spans.items())
+
+
+def _note_gaps(cursor: Cursor, batch: Batch) -> None:
+    """Offsets that retention deleted before they were read."""
+    for (topic, number), span in batch.spans.items():
+        if span.first_read > span.start:
+            logger.error(
+                "%s-%d: offsets %d to %d are gone", topic, number, span.start, span.first_read,
+                extra={"event": "data_gap"},
+            )  # fmt: skip
+            cursor.execute(
+                'INSERT INTO data_gaps (topic, "partition", from_offset, to_offset) VALUES (%s, %s, %s, %s)'
+                " ON CONFLICT DO NOTHING",
+                (topic, number, span.start, span.first_read),
+            )
+
+
+def _store_all(cursor: Cursor, rows: Rows) -> list[tuple[Message, str]]:
+    """Store the records of a batch, type by type; returns those that the database refuses for good."""
+    by_type: dict[type, Rows] = {}
+    for row in rows:
+        by_type.setdefault(type(row[1]), []).append(row)
+    refused = []
+    for kind, target in TARGETS.items():
+        if kind in by_type:
+            refused += _store(cursor, target, by_type[kind])
+    return refused
+
+
+def _store(cursor: Cursor, target: Target, rows: Rows) -> list[tuple[Message, str]]:
+    """Store records of one type; where the database refuses the data, halve to find the culprits."""
+    cursor.execute("SAVEPOINT records")
+    try:
+        _copy_and_store(cursor, target, [record for _, record in rows])
+    except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+        cursor.execute("ROLLBACK TO SAVEPOINT records")
+        if len(rows) == 1:
+            return [(rows[0][0], str(error).strip().splitlines()[0])]
+        half = len(rows) // 2
+        refused = _store(cursor, target, rows[:half])
+        cursor.execute(f"DELETE FROM {target.staging}; DELETE FROM contested_readings")
+        return refused + _store(cursor, target, rows[half:])
+    cursor.execute("RELEASE SAVEPOINT records")
+    return []
+
+
+def _copy_and_store(cursor: Cursor, target: Target, records: Sequence[Record]) -> None:
+    lines = io.StringIO("".join(map(target.copy_line, records)))
+    cursor.copy_expert(f"COPY {target.staging} FROM stdin", lines)
+    cursor.execute(statement(target.store))
+    if target.staging == "staged_readings" and cursor.rowcount > 0:
+        cursor.execute(statement("replace_readings"))

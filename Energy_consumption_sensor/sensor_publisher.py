@@ -1,0 +1,171 @@
+"""Publishes smart-meter readings: a replay of CSV in event time, or live JSON lines.
+
+Without options it replays Sensors/new_consumptions.csv of DATA_DIR at REPLAY_SECONDS_PER_HOUR, from the hour
+after the newest one that the topics hold, and exits when the file is done.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from Energy_consumption_sensor.feed import Feed, newest_tick
+from Energy_consumption_sensor.live import LiveFeed
+from Energy_consumption_sensor.replay import Plan, Replay, Update
+from Sensor_core.errors import RetriableError
+from Sensor_core.sensor_object import Sensor
+from Setup.data_folder import DataFolder
+from Setup.kafka_initialization import Publisher
+from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service
+from Setup.settings import Settings
+
+logger = logging.getLogger(__name__)
+LOG_EVERY_S = 10.0
+
+
+class ReplayPublisher:
+    """Publishes updates one after the other, each until it is acknowledged."""
+
+    def __init__(self, feed: Feed, settings: Settings, stop: Stop) -> None:
+        self._feed = feed
+        self._interval = settings.interval
+        self._pause_s = settings.replay_seconds_per_hour / self._interval.steps_per_hour
+        self._stop = stop
+        self._sensors: dict[tuple[int, int], Sensor] = {}
+
+    def publish(self, update: Update) -> None:
+        """Publish one update and its tick, again from its start where an acknowledgement is missing."""
+        backoff = Backoff()
+        while not self._stop.is_set():
+            try:
+                self._send(update)
+                self._feed.tick(self._interval.start_of(update.step), self._interval.end_of(update.step))
+            except RetriableError as error:
+                pause_s = backoff.next_s()
+                logger.warning("publish again in %.1f s: %s", pause_s, error, extra={"event": "publish_retried"})
+                self._stop.wait(pause_s)
+            else:
+                self._stop.wait(self._pause_s)
+                return
+
+    def _send(self, update: Update) -> None:
+        times: dict[float, datetime] = {}
+
+        def utc(seconds: float) -> datetime:
+            if seconds not in times:
+                times[seconds] = datetime.fromtimestamp(seconds, tz=UTC)
+            return times[seconds]
+
+        rows = zip(
+            update.building_id.tolist(), update.meter.tolist(), update.timestamp_s.tolist(),
+            update.kwh.tolist(), update.known_at_s.tolist(), strict=True,
+        )  # fmt: skip
+        for building_id, meter, timestamp_s, kwh, known_at_s in rows:
+            sensor = self._sensors.get((building_id, meter))
+            if sensor is None:
+                sensor = self._sensors[building_id, meter] = Sensor(building_id, meter, self._feed)
+            sensor.measure(utc(timestamp_s), kwh, utc(known_at_s))
+
+
+def replay(settings: Settings, stop: Stop, *, hours: int | None, from_start: bool) -> None:
+    """Replay the data folder until its end, ``hours`` hours of event time, or a signal."""
+    source = Replay(DataFolder(settings.data_dir, settings.interval))
+    progress = _progress()
+    with progress:
+        checking = progress.add_task("checking the file", total=None)
+        plan = source.validate(lambda rows: progress.update(checking, completed=rows))
+        progress.remove_task(checking)
+        publisher = Publisher(settings, "sensor_publisher", stop)
+        try:
+            newest = None if from_start else newest_tick(settings, stop)
+            start = plan.first if newest is None else max(plan.first, newest + 1)
+            end = _end(plan, start, hours, settings)
+            logger.info(
+                "replaying %s to %s", settings.interval.start_of(start), settings.interval.start_of(end),
+                extra={"event": "replay_started", "readings": plan.rows},
+            )  # fmt: skip
+            feed = Feed(publisher, settings.consumption_topics)
+            _publish_all(source, plan, (start, end), ReplayPublisher(feed, settings, stop), settings, stop, progress)
+            feed.flush()
+        finally:
+            publisher.close()
+
+
+def _end(plan: Plan, start: int, hours: int | None, settings: Settings) -> int:
+    """The step after the last one to publish."""
+    whole = plan.last + 1
+    return whole if hours is None else min(whole, start + hours * settings.interval.steps_per_hour)
+
+
+def _publish_all(  # noqa: PLR0917 - the parts of one loop
+    source: Replay,
+    plan: Plan,
+    span: tuple[int, int],
+    publisher: ReplayPublisher,
+    settings: Settings,
+    stop: Stop,
+    progress: Progress,
+) -> None:
+    start, end = span
+    heartbeat = Heartbeat(settings.heartbeat_file)
+    task = progress.add_task("publishing hours", total=max(0, end - start))
+    readings, logged_at = 0, time.monotonic()
+    for update in source.updates(plan, start) if start < end else ():
+        if update.step >= end or stop.is_set():
+            break
+        publisher.publish(update)
+        heartbeat.beat()
+        readings += len(update.kwh)
+        progress.advance(task)
+        if time.monotonic() - logged_at >= LOG_EVERY_S or update.step == end - 1:
+            logged_at = time.monotonic()
+            logger.info(
+                "published until %s", settings.interval.start_of(update.step),
+                extra={"event": "published", "readings": readings},
+            )  # fmt: skip
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, disable=not console.is_terminal, transient=True,
+    )  # fmt: skip
+
+
+def live(settings: Settings, stop: Stop) -> None:
+    """Publish JSON lines from standard input until it ends."""
+    publisher = Publisher(settings, "sensor_publisher", stop)
+    try:
+        feed = Feed(publisher, settings.consumption_topics)
+        grace = timedelta(seconds=settings.live_grace_s)
+        LiveFeed(feed, settings.interval, grace).run(sys.stdin.buffer, newest_tick(settings, stop), stop)
+    finally:
+        publisher.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the service."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: DATA_DIR)")
+    parser.add_argument("--hours", type=int, metavar="N", help="stop after N hours of event time")
+    parser.add_argument("--pace", type=float, metavar="S", help="seconds per hour of event time, 0: at full speed")
+    parser.add_argument("--from-start", action="store_true", help="publish the file from its first hour again")
+    parser.add_argument("--live", action="store_true", help="read JSON lines from standard input, tick by the clock")
+    options = parser.parse_args(arguments)
+    changes = {"data_dir": options.data, "replay_seconds_per_hour": options.pace}
+    given = {name: value for name, value in changes.items() if value is not None}
+
+    def run(settings: Settings, stop: Stop) -> None:
+        chosen = settings.model_copy(update=given)
+        if options.live:
+            live(chosen, stop)
+        else:
+            replay(chosen, stop, hours=options.hours, from_start=options.from_start)
+
+    return run_service("sensor_publisher", run)

@@ -1,0 +1,1 @@
+"""Forecasts every meter, site and the grid when an hour closes."""

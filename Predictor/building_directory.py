@@ -1,0 +1,78 @@
+"""Metadata of all sites and buildings, as Redis has it now; a building without any stands on a site of its own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from Predictor.forecasting.forecaster import MeterQuantiles
+from Predictor.forecasting.snapshot import Meters, Sites, Snapshot
+from Sensor_core.building import Building, Site
+from Sensor_core.errors import RetriableError
+from Setup.buildings_info import Metadata
+from Setup.redis_client import METADATA_KEY, Client, curable_errors
+
+NOWHERE: Final = Site(site_id=2**31 - 1, time_zone="UTC", latitude=0, longitude=0, country="ZZ", stamps="utc")
+"""Where buildings without metadata stand, until theirs comes."""
+
+
+class BuildingDirectory:
+    """Sites and meters as the forecaster wants them, made anew only when metadata or meters change."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._document: bytes | None = None
+        self._buildings: dict[int, Building] = {}
+        self._keys: list[tuple[int, int]] | None = None
+        self._meters: Meters | None = None
+        self.known_sites: list[Site] = []
+        self.sites = Sites.of([])
+
+    def refresh(self) -> bool:
+        """Look for new metadata.
+
+        Returns:
+            Whether there was any.
+
+        Raises:
+            RetriableError: Redis does not answer, or has not been filled yet.
+        """
+        with curable_errors():
+            document = self._client.get(METADATA_KEY)
+        if document is None:
+            raise RetriableError("Redis has no metadata yet")
+        is_new: bool = document != self._document
+        if is_new:
+            metadata = Metadata.model_validate_json(document)
+            self.known_sites = metadata.sites
+            self.sites = Sites.of([*metadata.sites, NOWHERE])
+            self._buildings = {building.building_id: building for building in metadata.buildings}
+            self._document, self._keys = document, None
+        return is_new
+
+    def meters_of(self, keys: Sequence[tuple[int, int]]) -> Meters:
+        """Look up the meters' buildings."""
+        if self._meters is None or keys != self._keys:
+            nowhere = NOWHERE.site_id
+            buildings = {
+                building_id: self._buildings.get(building_id) or Building(building_id=building_id, site_id=nowhere)
+                for building_id, _ in keys
+            }
+            self._keys, self._meters = list(keys), Meters.of(keys, buildings, self.sites)
+        return self._meters
+
+    def known_part(self, snapshot: Snapshot, forecast: MeterQuantiles) -> tuple[Snapshot, MeterQuantiles]:
+        """Leave out meters whose site is not known: they are in no total."""
+        known = snapshot.meters.site != len(self.sites) - 1
+        if known.all():
+            return snapshot, forecast
+        meters = snapshot.meters
+        part = Meters(*(np.asarray(getattr(meters, name))[known] for name in Meters.__dataclass_fields__))
+        quality = tuple(q for q, is_known in zip(forecast.quality, known.tolist(), strict=True) if is_known)
+        return (
+            replace(snapshot, meters=part, readings_kwh=snapshot.readings_kwh[known]),
+            replace(
+                forecast, q10=forecast.q10[known], q50=forecast.q50[known], q90=forecast.q90[known], quality=quality
+            ),
+        )

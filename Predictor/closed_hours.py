@@ -1,0 +1,120 @@
+"""The hours that wait for a forecast: a Redis stream, read in order by the one predictor that has the lease."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import redis
+
+from Sensor_core.errors import FencedError
+from Setup.redis_client import CLOSED_KEY, LEASE_KEY, Client, curable_errors
+
+GROUP: Final = "predictor"
+READER: Final = "shard-0"
+"""All predictors read under one name, so that a successor finds what its predecessor left pending."""
+LEASE_MS: Final = 10_000
+_RENEW: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+_RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+@dataclass(frozen=True)
+class ClosedHour:
+    """A step whose readings are complete.
+
+    Attributes:
+        entry: ID in the stream.
+        step: The step.
+        known_at: What had become known until then may be used, UTC.
+    """
+
+    entry: bytes
+    step: int
+    known_at: datetime
+
+
+class ClosedHours:
+    """The stream of closed hours."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._token = uuid.uuid4().hex
+        self._renew = client.register_script(_RENEW)
+        self._release = client.register_script(_RELEASE)
+        self._left_pending = True
+
+    def lead(self) -> bool:
+        """Take or renew the lease; whoever has it forecasts, the others stand by.
+
+        Raises:
+            RetriableError: Redis does not answer.
+        """
+        with curable_errors():
+            return bool(self._renew(keys=[LEASE_KEY], args=[self._token, LEASE_MS]))
+
+    def resign(self) -> None:
+        """Give the lease back."""
+        with curable_errors():
+            self._release(keys=[LEASE_KEY], args=[self._token])
+
+    def next(self, wait_ms: int) -> ClosedHour | None:
+        """The oldest hour without a forecast; those that an earlier run left pending come first.
+
+        Raises:
+            RetriableError: Redis does not answer.
+        """
+        if self._left_pending:
+            hour = self._read("0", None)
+            self._left_pending = hour is not None
+            if hour is not None:
+                return hour
+        return self._read(">", wait_ms)
+
+    def done(self, hour: ClosedHour) -> None:
+        """Acknowledge an hour whose forecasts are published.
+
+        Raises:
+            RetriableError: Redis does not answer: the hour will be forecast again, with the same result.
+            FencedError: Redis was emptied meanwhile.
+        """
+        with curable_errors():
+            acknowledged, _ = self._client.pipeline().xack(CLOSED_KEY, GROUP, hour.entry).xdel(
+                CLOSED_KEY, hour.entry
+            ).execute()  # fmt: skip
+        if not acknowledged:
+            raise FencedError("the closed hour is not there any more")
+
+    def retry(self) -> None:
+        """After a failure: read what is pending again."""
+        self._left_pending = True
+
+    def _read(self, start: str, wait_ms: int | None) -> ClosedHour | None:
+        with curable_errors():
+            try:
+                answer = self._client.xreadgroup(GROUP, READER, {CLOSED_KEY: start}, count=1, block=wait_ms)
+            except redis.ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                self._client.xgroup_create(CLOSED_KEY, GROUP, id="0", mkstream=True)
+                return None
+        entries = _entries(answer)
+        if not entries:
+            return None
+        entry, fields = entries[0]
+        known_at = datetime.fromtimestamp(float(fields[b"known_at"]), tz=UTC)
+        return ClosedHour(entry, int(entry.split(b"-")[0]), known_at)
+
+
+def _entries(answer: object) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """The entries of one stream in an XREADGROUP answer, which is a list or a mapping by protocol version."""
+    if not answer:
+        return []
+    if isinstance(answer, dict):
+        entries = answer[CLOSED_KEY.encode()]
+        return entries[0] if entries and isinstance(entries[0], list) else entries
+    return answer[0][1]  # type: ignore[index,no-any-return]

@@ -1,0 +1,178 @@
+"""Forecasts every meter, site and the grid whenever an hour closes, and checks the newest readings for anomalies.
+
+Hours are made up in order after a stop, each as of its own time: what became known later stays out of sight.
+"""
+
+import logging
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+
+from Predictor.building_directory import BuildingDirectory
+from Predictor.closed_hours import ClosedHour, ClosedHours
+from Predictor.forecasting.anomalies import find_anomalies
+from Predictor.forecasting.forecaster import Forecaster
+from Predictor.forecasting.model_store import current_version
+from Predictor.forecasting.snapshot import Floats32, Snapshot
+from Predictor.issuing import Issuer, aggregate_forecasts, meter_forecasts
+from Predictor.rings import Rings
+from Predictor.weather_measurements import WeatherMeasurements
+from Predictor.weather_sources.selection import weather_source
+from Sensor_core.errors import FencedError, ModelError, RetriableError
+from Setup.kafka_initialization import Publisher
+from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service, service_arguments
+from Setup.redis_client import Client, wait_for_redis
+from Setup.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+WAIT_MS = 200
+LOG_EVERY_S = 10.0
+
+
+class ModelKeeper:
+    """The forecaster of the current model version; takes a new one over between two hours."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.model_dir
+        self._threads = settings.predictor_threads
+        self._tried: str | None = None
+        self.forecaster = Forecaster(None)
+
+    def refresh(self) -> None:
+        """Load the current version if it is new; keep the old one where it is broken."""
+        try:
+            version = current_version(self._folder)
+            if version == self._tried:
+                return
+            self._tried = version
+            self.forecaster = Forecaster.load(self._folder, num_threads=self._threads)
+            logger.info("forecasting with %s", self.forecaster.name, extra={"event": "model_loaded"})
+        except ModelError as error:
+            if self._tried is None:
+                self._tried = ""
+            logger.warning(
+                "keeping %s: %s", self.forecaster.name, error, extra={"event": "model_refused"}
+            )  # fmt: skip
+
+
+class PredictionProcessing:
+    """Turns closed hours into forecasts."""
+
+    def __init__(self, settings: Settings, client: Client, publisher: Publisher) -> None:
+        self._interval = settings.interval
+        self._rings = Rings(settings, client)
+        self._directory = BuildingDirectory(client)
+        self._issuer = Issuer(settings, publisher, client)
+        self._settings = settings
+        self._publisher = publisher
+        self._weather: WeatherMeasurements | None = None
+        self._model = ModelKeeper(settings)
+
+    def process(self, hour: ClosedHour) -> int:
+        """Forecast one hour and publish the results.
+
+        Returns:
+            Number of meters.
+
+        Raises:
+            RetriableError: A server does not answer; the hour is to be processed again.
+        """
+        self._model.refresh()
+        if self._directory.refresh() or self._weather is None:
+            self._weather = self._measurements()
+        snapshot = self._snapshot(hour, self._weather)
+        if not len(snapshot.meters):
+            return 0
+        forecaster = self._model.forecaster
+        forecast = forecaster.forecast(snapshot)
+        totals = forecaster.totals(*self._directory.known_part(snapshot, forecast))
+        issued_at, made_at = self._interval.start_of(hour.step), datetime.now(tz=UTC)
+        expected = self._issuer.remembered(hour.step - 1, snapshot.meters)
+        self._issuer.publish(
+            meter_forecasts(snapshot.meters, forecast, issued_at, made_at),
+            aggregate_forecasts(totals, forecast.model, issued_at, made_at),
+            find_anomalies(snapshot, expected, made_at),
+        )
+        self._issuer.remember(hour.step, snapshot.meters, forecast)
+        return len(snapshot.meters)
+
+    def _measurements(self) -> WeatherMeasurements:
+        sites, topic = self._directory.known_sites, self._settings.topic_weather
+        return WeatherMeasurements(weather_source(self._settings, sites), sites, self._publisher, topic, self._interval)
+
+    def _snapshot(self, hour: ClosedHour, measurements: WeatherMeasurements) -> Snapshot:
+        past = self._rings.read(hour.step, hour.known_at)
+        directory = self._directory
+        weather = measurements.take(hour.step)
+        return Snapshot(
+            origin=hour.step,
+            interval=self._interval,
+            meters=directory.meters_of(past.meters),
+            sites=directory.sites,
+            readings_kwh=past.readings_kwh,
+            weather=_with_nowhere(weather.observed),
+            weather_forecast=_with_nowhere(weather.forecast),
+        )
+
+
+def _with_nowhere(weather: Floats32) -> Floats32:
+    """Add the site that stands for no known site, without any weather."""
+    return np.concatenate([weather, np.full_like(weather, np.nan, shape=(1, *weather.shape[1:]))])
+
+
+class Progress:
+    """Says now and then how far the forecasts have come."""
+
+    def __init__(self) -> None:
+        self._hours = 0
+        self._said_at = 0.0
+
+    def note(self, issued_at: datetime, meters: int, took_s: float) -> None:
+        """Count one hour."""
+        self._hours += 1
+        if time.monotonic() - self._said_at >= LOG_EVERY_S:
+            self._said_at = time.monotonic()
+            logger.info(
+                "forecast as of %s: %d meters in %.3f s", issued_at, meters, took_s,
+                extra={"event": "forecast_issued", "hours": self._hours, "meters": meters, "took_s": took_s},
+            )  # fmt: skip
+
+
+def run(settings: Settings, stop: Stop) -> None:
+    """Forecast until told to stop."""
+    client = wait_for_redis(settings, stop)
+    publisher = Publisher(settings, "predictor", stop)
+    hours = ClosedHours(client)
+    processing = PredictionProcessing(settings, client, publisher)
+    heartbeat, backoff, progress = Heartbeat(settings.heartbeat_file), Backoff(), Progress()
+    try:
+        while not stop.is_set():
+            heartbeat.beat()
+            try:
+                if not hours.lead():
+                    stop.wait(1.0)
+                    continue
+                hour = hours.next(WAIT_MS)
+                if hour is None:
+                    continue
+                started = time.monotonic()
+                meters = processing.process(hour)
+                hours.done(hour)
+                progress.note(settings.interval.start_of(hour.step), meters, time.monotonic() - started)
+                backoff.reset()
+            except (RetriableError, FencedError) as error:
+                pause_s = backoff.next_s()
+                logger.warning("forecast again in %.1f s: %s", pause_s, error, extra={"event": "forecast_retried"})
+                hours.retry()
+                stop.wait(pause_s)
+        hours.resign()
+    finally:
+        publisher.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the service."""
+    service_arguments(__doc__ or "", arguments)
+    return run_service("predictor", run)
