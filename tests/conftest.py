@@ -1,0 +1,83 @@
+"""What integration tests share: one run of the real engines, and an empty place in each of them."""
+
+import itertools
+from collections.abc import Iterator
+
+import psycopg2
+import psycopg2.extensions
+import pytest
+import redis
+from kafka import KafkaAdminClient
+from psycopg2 import sql
+
+from Setup.embedded.engines import PREFERRED_PORTS, Endpoints, Engines
+
+ENGINE_PASSWORD = """te'st "\\ secret"""
+_DATABASE_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def engine_password() -> str:
+    """The password of ``postgres`` and of Redis' ``default``; has every character that quoting may break."""
+    return ENGINE_PASSWORD
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    """Kafka, PostgreSQL and Valkey, started once on ports of their own. A test that kills one restarts it."""
+    with Engines(
+        tmp_path_factory.mktemp("engines"),
+        postgres_password=ENGINE_PASSWORD,
+        database="energy",
+        redis_password=ENGINE_PASSWORD,
+        preferred_ports=dict.fromkeys(PREFERRED_PORTS, 0),
+    ) as running:
+        running.start(lambda _: None)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def endpoints(engines: Engines) -> Endpoints:
+    return engines.endpoints
+
+
+@pytest.fixture
+def postgres(endpoints: Endpoints) -> Iterator[psycopg2.extensions.connection]:
+    """A connection of the superuser to a new, empty database, dropped after the test."""
+    name = f"test_{next(_DATABASE_NUMBERS)}"
+    server = _connect(endpoints, "postgres")
+    server.autocommit = True
+    with server.cursor() as cursor:
+        cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    connection = _connect(endpoints, name)
+    yield connection
+    connection.close()
+    with server.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    server.close()
+
+
+@pytest.fixture
+def redis_client(endpoints: Endpoints) -> Iterator[redis.Redis]:
+    """A client of Redis, emptied before the test."""
+    client = redis.Redis(host=endpoints.redis_host, port=endpoints.redis_port, password=ENGINE_PASSWORD)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def kafka_admin(endpoints: Endpoints) -> Iterator[KafkaAdminClient]:
+    admin = KafkaAdminClient(bootstrap_servers=endpoints.kafka_bootstrap)
+    yield admin
+    admin.close()
+
+
+def _connect(endpoints: Endpoints, database: str) -> psycopg2.extensions.connection:
+    return psycopg2.connect(
+        host=endpoints.postgres_host,
+        port=endpoints.postgres_port,
+        user="postgres",
+        password=ENGINE_PASSWORD,
+        dbname=database,
+    )
