@@ -1,0 +1,1 @@
+"""Where weather comes from: a replayed file or a provider."""
