@@ -38,6 +38,7 @@ class ModelKeeper:
         self._folder = settings.model_dir
         self._threads = settings.predictor_threads
         self._tried: str | None = None
+        self._complaint = ""
         self.forecaster = Forecaster(None)
 
     def refresh(self) -> None:
@@ -50,11 +51,9 @@ class ModelKeeper:
             self.forecaster = Forecaster.load(self._folder, num_threads=self._threads)
             logger.info("forecasting with %s", self.forecaster.name, extra={"event": "model_loaded"})
         except ModelError as error:
-            if self._tried is None:
-                self._tried = ""
-            logger.warning(
-                "keeping %s: %s", self.forecaster.name, error, extra={"event": "model_refused"}
-            )  # fmt: skip
+            if str(error) != self._complaint:
+                logger.warning("keeping %s: %s", self.forecaster.name, error, extra={"event": "model_refused"})
+            self._complaint = str(error)
 
 
 class PredictionProcessing:
@@ -105,7 +104,7 @@ class PredictionProcessing:
     def _snapshot(self, hour: ClosedHour, measurements: WeatherMeasurements) -> Snapshot:
         past = self._rings.read(hour.step, hour.known_at)
         directory = self._directory
-        weather = measurements.take(hour.step)
+        weather = measurements.take(hour.step, hour.known_at)
         return Snapshot(
             origin=hour.step,
             interval=self._interval,

@@ -13,12 +13,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from Sensor_core.errors import EnergyError, RetriableError, UnreachableError
+from Sensor_core.errors import DataFolderError, EnergyError, RetriableError, UnreachableError
 from Setup.settings import Settings, load_settings
 from Setup.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+SETTINGS_ERROR, DATA_ERROR = 2, 65
+"""Exit codes that a restart does not change; the second is EX_DATAERR of sysexits.h."""
 
 Stop = threading.Event
 """Set when the process was asked to end."""
@@ -47,20 +50,20 @@ def run_service(name: str, run: Callable[[Settings, Stop], None]) -> int:
 
     Returns:
         0 after a clean stop, 1 after an error that this program knows (one line on standard error), 2 for
-        wrong settings, 70 for one that it does not know (with its traceback in the log).
+        wrong settings, 65 for a wrong data folder (no restart cures these two), 70 for one that it does not know (with its traceback in the log).
     """
     try:
         settings = load_settings()
         configure_logging(name, settings.log_level, settings.log_format)
     except EnergyError as error:
         print(f"{name}: {error}", file=sys.stderr)
-        return 2
+        return SETTINGS_ERROR
     try:
         with stop_on_signals() as stop:
             run(settings, stop)
     except EnergyError as error:
         logger.error("%s", error, extra={"event": "service_failed"})  # noqa: TRY400 - its text says it all
-        return 1
+        return DATA_ERROR if isinstance(error, DataFolderError) else 1
     except Exception:
         logger.exception("unexpected error", extra={"event": "service_crashed"})
         return 70

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
 
     # Data
     data_dir: Path = Path("New_data")
-    metering_interval: int = Field(default=SECONDS_PER_HOUR, alias="METER_INTERVAL_S", gt=0)
+    meter_interval_s: PositiveInt = SECONDS_PER_HOUR
     replay_seconds_per_hour: float = Field(default=1.0, ge=0)
     live_grace_s: float = Field(default=300.0, ge=0)
 
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     grafana_admin_user: str = "admin"
     grafana_admin_password: SecretStr = SecretStr("")
 
-    @field_validator("metering_interval")
+    @field_validator("meter_interval_s")
     @classmethod
     def _divides_the_hour(cls, seconds: int) -> int:
         if SECONDS_PER_HOUR % seconds:
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     @property
     def interval(self) -> Interval:
         """The metering interval."""
-        return Interval(self.metering_interval)
+        return Interval(self.meter_interval_s)
 
     @property
     def consumption_topics(self) -> tuple[str, str]:

@@ -45,3 +45,5 @@ def configure_logging(service: str, level: str, style: Literal["json", "text"]) 
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for library in ("kafka", "urllib3"):
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    # On a busy machine the client warns of each of its own tasks that took over 0.1 s.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
