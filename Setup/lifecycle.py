@@ -50,7 +50,8 @@ def run_service(name: str, run: Callable[[Settings, Stop], None]) -> int:
 
     Returns:
         0 after a clean stop, 1 after an error that this program knows (one line on standard error), 2 for
-        wrong settings, 65 for a wrong data folder (no restart cures these two), 70 for one that it does not know (with its traceback in the log).
+        wrong settings, 65 for a wrong data folder (no restart cures these two), 70 for one that it does not know
+        (with its traceback in the log).
     """
     try:
         settings = load_settings()

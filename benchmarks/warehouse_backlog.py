@@ -172,7 +172,7 @@ def empty_tables() -> None:
             "DROP TABLE IF EXISTS bare_readings, quix_readings;"
             "CREATE TABLE bare_readings (building_id int, meter int, ts timestamptz, kwh float8, known_at timestamptz,"
             " PRIMARY KEY (building_id, meter, ts));"
-            'CREATE TABLE quix_readings (building_id int, meter int, ts timestamptz, kwh float8, known_at timestamptz,'
+            "CREATE TABLE quix_readings (building_id int, meter int, ts timestamptz, kwh float8, known_at timestamptz,"
             ' "timestamp" timestamptz, __key text, PRIMARY KEY (building_id, meter, ts))'
         )
     connection.close()
@@ -222,12 +222,15 @@ def main() -> None:
     from Setup.settings import load_settings
 
     settings = load_settings()
-    with tempfile.TemporaryDirectory() as state, Engines(
-        Path(state),
-        postgres_password=settings.postgres_password.get_secret_value(),
-        database=settings.postgres_db,
-        redis_password=settings.redis_password.get_secret_value(),
-    ) as engines:
+    with (
+        tempfile.TemporaryDirectory() as state,
+        Engines(
+            Path(state),
+            postgres_password=settings.postgres_password.get_secret_value(),
+            database=settings.postgres_db,
+            redis_password=settings.redis_password.get_secret_value(),
+        ) as engines,
+    ):
         endpoints = engines.start(lambda line: print(line, file=sys.stderr))
         os.environ |= {
             "KAFKA_BOOTSTRAP_SERVERS": endpoints.kafka_bootstrap,

@@ -15,10 +15,11 @@ import psutil
 
 from Sensor_core.errors import EnergyError
 from Setup.embedded.state_folder import kill_tree
-from Setup.lifecycle import Backoff
 
 SETTLED_S: Final = 60.0
-"""A service that ran this long starts again at once when it dies. [s]"""
+"""A service that ran this long is soon started again when it dies, however often it died before. [s]"""
+FIRST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 30.0
 LARGEST_LOG_BYTES: Final = 20 * 1024 * 1024
 _LAST_LINES: Final = 12
 _TAIL_BYTES: Final = 16 * 1024
@@ -84,9 +85,10 @@ class Child:
         self.restarts = -1
         self.state = State.WAITING
         self._environment = environment
-        self._backoff = Backoff()
+        self._pause_s = FIRST_PAUSE_S
         self._start_at = 0.0
         self._started_at = 0.0
+        self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
         if self.log.exists():
             self.log.replace(self._previous_log)
@@ -101,6 +103,7 @@ class Child:
             return None
         command = [str(_script(self.service.script)), *self.service.arguments]
         with self.log.open("ab") as log:
+            self._log_start = log.tell()
             # A session of its own: Ctrl-C in the terminal reaches the supervisor only, which stops all in order.
             self._process = subprocess.Popen(  # noqa: S603
                 command,
@@ -123,8 +126,9 @@ class Child:
             self.state = State.DONE
             return code
         if time.monotonic() - self._started_at > SETTLED_S:
-            self._backoff.reset()
-        self.state, self._start_at = State.WAITING, time.monotonic() + self._backoff.next_s()
+            self._pause_s = FIRST_PAUSE_S
+        self.state, self._start_at = State.WAITING, time.monotonic() + self._pause_s
+        self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
         return code
 
     def trim_log(self) -> None:
@@ -132,6 +136,7 @@ class Child:
         if self.log.stat().st_size > LARGEST_LOG_BYTES:
             shutil.copyfile(self.log, self._previous_log)
             os.truncate(self.log, 0)
+            self._log_start = 0
 
     def terminate(self) -> None:
         """Ask the process to stop, and start it no more."""
@@ -162,9 +167,9 @@ class Child:
         )
 
     def last_lines(self) -> str:
-        """The end of the log, introduced by its path."""
+        """The end of what the newest process wrote to the log, introduced by the log's path."""
         with self.log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
         return "\n  ".join([f"The log {self.log} ends with:", *lines])
 

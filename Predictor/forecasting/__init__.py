@@ -1,0 +1,1 @@
+"""The forecaster, free of any engine: arrays in, arrays out."""

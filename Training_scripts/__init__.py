@@ -1,0 +1,1 @@
+"""Simulates, trains and compares: what runs beside the stream."""

@@ -1,0 +1,150 @@
+"""The past as arrays: what models are trained on and tried against."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from Predictor.forecasting.snapshot import (
+    WEATHER_HISTORY_H,
+    Floats,
+    Floats32,
+    Ints,
+    Meters,
+    Sites,
+    Snapshot,
+    history_steps,
+)
+from Predictor.forecasting.weather_outlook import persistence
+from Sensor_core.building import Building, Site
+from Sensor_core.errors import DataFolderError
+from Sensor_core.interval import SECONDS_PER_HOUR, Interval
+from Sensor_core.weather import QUANTITY_NAMES
+
+_NO_READINGS: Final = pd.DataFrame(
+    {"building_id": [], "meter": [], "timestamp": [], "meter_reading_kwh": [], "known_at": []}
+).astype({"timestamp": "datetime64[ns, UTC]", "known_at": "datetime64[ns, UTC]"})
+
+
+@dataclass(frozen=True)
+class EnergyHistory:
+    """Readings and weather of a span of time.
+
+    Attributes:
+        interval: The metering interval.
+        sites: S sites.
+        meters: M meters.
+        first: Step of the first column of ``readings_kwh``; it starts an hour.
+        readings_kwh: Shape ``(M, T)``; NaN where missing. [kWh]
+        weather: Observed weather by hour, shape ``(S, hours of T, 7)``; NaN where missing.
+    """
+
+    interval: Interval
+    sites: Sites
+    meters: Meters
+    first: int
+    readings_kwh: Floats
+    weather: Floats32
+
+    @property
+    def stop(self) -> int:
+        """The step after the last one."""
+        return self.first + len(self.readings_kwh.T)
+
+    def snapshot(self, origin: int) -> Snapshot:
+        """Show what was known at ``origin``, and nothing later; weather forecasts are made from it."""
+        until = origin - self.first + 1
+        begin = max(0, until - history_steps(self.interval))
+        hour = (origin - self.first) // self.interval.steps_per_hour + 1
+        observed = self.weather[:, max(0, hour - WEATHER_HISTORY_H) : hour]
+        return Snapshot(
+            origin=origin,
+            interval=self.interval,
+            meters=self.meters,
+            sites=self.sites,
+            readings_kwh=self.readings_kwh[:, begin:until],
+            weather=observed,
+            weather_forecast=persistence(observed),
+        )
+
+    def truth(self, origin: int) -> Floats:
+        """Readings after ``origin`` [kWh], shape ``(M, horizon)``; NaN where there is none."""
+        begin = origin - self.first + 1
+        known = self.readings_kwh[:, begin : begin + self.interval.horizon]
+        missing = self.interval.horizon - known.shape[1]
+        return np.pad(known, ((0, 0), (0, missing)), constant_values=np.nan)
+
+
+def energy_history(
+    interval: Interval,
+    sites: Sequence[Site],
+    buildings: Mapping[int, Building],
+    readings: Iterable[pd.DataFrame],
+    weather: pd.DataFrame,
+) -> EnergyHistory:
+    """Arrange readings and weather on the interval's grid.
+
+    Args:
+        interval: The metering interval.
+        sites: The sites of all buildings.
+        buildings: Metadata by building id; readings of other buildings are left out.
+        readings: Chunks with the columns building_id, meter, timestamp (UTC), meter_reading_kwh; of two
+            readings for one interval the one with the greater known_at counts.
+        weather: Columns site_id, timestamp (UTC) and ``QUANTITY_NAMES``.
+
+    Raises:
+        DataFolderError: There is no reading at all.
+    """
+    places = Sites.of(sites)
+    parts = [_compact(chunk, interval, buildings) for chunk in readings]
+    table = pd.concat([_compact(_NO_READINGS, interval, buildings), *parts], ignore_index=True)
+    if table.empty:
+        raise DataFolderError("there are no readings of buildings that the metadata names")
+    table = table.sort_values(["known_at", "kwh"], kind="stable")
+    keys = sorted(set(zip(table["building_id"], table["meter"], strict=True)))
+    row = {key: index for index, key in enumerate(keys)}
+    first = int(table["step"].min()) // interval.steps_per_hour * interval.steps_per_hour
+    values = np.full((len(keys), int(table["step"].max()) + 1 - first), np.nan)
+    rows = [row[key] for key in zip(table["building_id"], table["meter"], strict=True)]
+    values[rows, table["step"].to_numpy() - first] = table["kwh"].to_numpy()
+    hours = -(-values.shape[1] // interval.steps_per_hour)
+    first_hour = first // interval.steps_per_hour
+    meters = Meters.of([(int(building), int(meter)) for building, meter in keys], buildings, places)
+    return EnergyHistory(interval, places, meters, first, values, weather_array(weather, places, first_hour, hours))
+
+
+def _compact(chunk: pd.DataFrame, interval: Interval, buildings: Mapping[int, Building]) -> pd.DataFrame:
+    """Keep what the stream would store: known buildings, on the grid, not negative."""
+    start_s = epoch_seconds(chunk["timestamp"])
+    table = pd.DataFrame(
+        {
+            "building_id": chunk["building_id"].astype("int32"),
+            "meter": chunk["meter"].astype("int8"),
+            "step": start_s // interval.seconds,
+            "kwh": chunk["meter_reading_kwh"].astype("float64"),
+            "known_at": epoch_seconds(chunk["known_at"]),
+        }
+    )
+    stored = chunk["building_id"].isin(list(buildings)) & (start_s % interval.seconds == 0)
+    kept: pd.DataFrame = table[stored & (table["kwh"] >= 0)]
+    return kept
+
+
+def epoch_seconds(timestamps: pd.Series) -> Ints:
+    """Seconds since 1970 of UTC timestamps; a missing one is before all others."""
+    naive = timestamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    return np.asarray(naive.astype("datetime64[s]").astype(np.int64))
+
+
+def weather_array(weather: pd.DataFrame, sites: Sites, first_hour: int, hours: int) -> Floats32:
+    """Weather by site and hour, shape ``(S, hours, 7)``; NaN where there is none."""
+    array = np.full((len(sites), hours, len(QUANTITY_NAMES)), np.nan, dtype=np.float32)
+    place = {site_id: index for index, site_id in enumerate(sites.site_id)}
+    hour = epoch_seconds(weather["timestamp"]) // SECONDS_PER_HOUR - first_hour
+    site = weather["site_id"].map(place).to_numpy(dtype=np.float64, na_value=np.nan)
+    fits = (hour >= 0) & (hour < hours) & ~np.isnan(site)
+    quantities = weather.loc[fits, list(QUANTITY_NAMES)].to_numpy(dtype=np.float32)
+    array[site[fits].astype(np.int64), hour[fits]] = quantities
+    return array

@@ -1,0 +1,172 @@
+"""One function for training and serving: nothing from the future, clocks right, gaps stay gaps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from Predictor.forecasting.features import FEATURE_NAMES, LEVEL_FEATURES, build_features
+from Predictor.forecasting.snapshot import Snapshot, history_steps
+from Predictor.forecasting.testing import ORIGIN, make_meters, make_snapshot, make_weather, working_week
+from Predictor.forecasting.weather_features import WEATHER_FEATURES
+from Predictor.forecasting.weather_outlook import persistence
+from Sensor_core.interval import Interval
+from Training_scripts.dataset import EnergyHistory
+
+HOURLY = Interval()
+LONDON_SPRING = 396_546  # 2015-03-28T18:00Z: clocks change within the horizon
+LONDON_AUTUMN = 401_586  # 2015-10-24T18:00Z
+
+
+def history_around(origin, *, days_before=50, days_after=3, interval=HOURLY, noise=0.05):
+    """A span of readings and weather around an origin hour."""
+    meters, sites = make_meters(8)
+    per_hour = interval.steps_per_hour
+    first, hours = (origin - 24 * days_before), 24 * (days_before + days_after)
+    load = working_week(meters, sites, interval, first * per_hour, hours * per_hour)
+    random = np.random.default_rng(1).normal(1, noise, load.shape)
+    weather = make_weather(sites, hours) + np.random.default_rng(2).normal(0, 1, (2, hours, 7)).astype(np.float32)
+    return EnergyHistory(interval, sites, meters, first * per_hour, load * random, weather)
+
+
+def column(features, name):
+    shape = features.anchor_kwh.shape
+    return features.values[:, FEATURE_NAMES.index(name)].reshape(shape)
+
+
+def assert_same_bits(one, other):
+    for name in one.__dataclass_fields__:
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
+
+
+def test_every_meter_and_lead_time_has_a_row_that_lightgbm_takes_as_it_is():
+    features = build_features(make_snapshot(meters=5))
+    assert features.values.shape == (5 * 48, len(FEATURE_NAMES))
+    assert features.values.dtype == np.float32
+    assert features.values.flags.c_contiguous
+    assert column(features, "lead_h")[3].tolist() == list(range(1, 49))
+
+
+@pytest.mark.parametrize("interval", [HOURLY, Interval(900)], ids=["hourly", "quarter-hourly"])
+def test_whatever_comes_after_the_origin_changes_no_bit(interval):
+    history = history_around(ORIGIN, interval=interval)
+    origin = ORIGIN * interval.steps_per_hour
+    readings, weather = history.readings_kwh.copy(), history.weather.copy()
+    readings[:, origin - history.first + 1 :] = 1e6
+    weather[:, origin // interval.steps_per_hour - history.first // interval.steps_per_hour + 1 :] = 99
+    poisoned = replace(history, readings_kwh=readings, weather=weather)
+    assert_same_bits(build_features(history.snapshot(origin)), build_features(poisoned.snapshot(origin)))
+
+
+def test_training_and_serving_make_the_same_features_of_one_hour():
+    history = history_around(ORIGIN)
+    until = ORIGIN - history.first + 1
+    ring = history.readings_kwh[:, until - history_steps(HOURLY) - 168 : until]  # rings are longer than features look
+    observed = history.weather[:, until - 100 : until]
+    served = Snapshot(
+        origin=ORIGIN,
+        interval=HOURLY,
+        meters=history.meters,
+        sites=history.sites,
+        readings_kwh=ring,
+        weather=observed,
+        weather_forecast=persistence(observed[:, -72:]),
+    )
+    assert_same_bits(build_features(history.snapshot(ORIGIN)), build_features(served))
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, LONDON_SPRING, LONDON_AUTUMN], ids=["plain", "spring", "autumn"])
+def test_the_anchor_of_a_regular_week_is_the_week_itself_whatever_clocks_do(origin):
+    history = history_around(origin, noise=0.0)
+    anchor = build_features(history.snapshot(origin)).anchor_kwh
+    assert np.allclose(anchor, history.truth(origin), rtol=1e-5)
+
+
+def test_lags_of_a_regular_week_deviate_nowhere_from_the_anchor_on_a_clock_change():
+    history = history_around(LONDON_SPRING + 12, noise=0.0)  # both sides of the change are Sundays
+    features = build_features(history.snapshot(LONDON_SPRING + 12))
+    assert np.allclose(column(features, "week_lag_1")[1, :20], 0, atol=1e-5)
+
+
+def test_features_have_no_scale():
+    snapshot = make_snapshot()
+    small, large = (
+        build_features(replace(snapshot, readings_kwh=snapshot.readings_kwh * factor)) for factor in (1.0, 1000.0)
+    )
+    others = [index for index, name in enumerate(FEATURE_NAMES) if name != "log_load_density"]
+    assert np.allclose(small.values[:, others], large.values[:, others], rtol=1e-3, atol=1e-4, equal_nan=True)
+    assert np.allclose(small.scale_kwh * 1000, large.scale_kwh)
+
+
+def test_day_lags_beyond_24_hours_skip_the_day_that_is_not_known_yet():
+    snapshot = make_snapshot(noise=0.3)
+    features = build_features(snapshot)
+    lag = column(features, "day_lag_1") * features.scale_kwh[:, None] + features.anchor_kwh
+    readings = snapshot.readings_kwh
+    assert np.allclose(lag[:, 23], readings[:, -1], rtol=1e-4)
+    assert np.allclose(lag[:, 24], readings[:, -24], rtol=1e-4)
+    assert np.allclose(lag[:, 47], readings[:, -1], rtol=1e-4)
+
+
+def test_missing_weather_stays_missing_and_touches_no_other_feature():
+    snapshot = make_snapshot()
+    nothing = np.float32(np.nan)
+    blind = replace(snapshot, weather=snapshot.weather[:, :0], weather_forecast=snapshot.weather_forecast * nothing)
+    with_weather, without = build_features(snapshot), build_features(blind)
+    for index, name in enumerate(FEATURE_NAMES):
+        if name in WEATHER_FEATURES:
+            assert np.isnan(without.values[:, index]).all(), name
+        else:
+            assert np.array_equal(without.values[:, index], with_weather.values[:, index], equal_nan=True), name
+
+
+def test_the_forecast_of_a_warmer_day_shows_as_a_change():
+    snapshot = make_snapshot()
+    warmer = snapshot.weather_forecast.copy()
+    warmer[:, :, 0] += 10
+    features = build_features(replace(snapshot, weather_forecast=warmer))
+    assert np.allclose(column(features, "temperature_change_24_c")[:, :24], 10, atol=1e-4)
+
+
+def test_a_stuck_meters_readings_are_not_believed():
+    snapshot = make_snapshot()
+    readings = snapshot.readings_kwh.copy()
+    readings[0, -200:-150] = 7.0
+    readings[1, -200:-185] = 7.0  # fifteen equal hours happen
+    features = build_features(replace(snapshot, readings_kwh=readings))
+    assert features.known_h[:3].tolist() == [790, 840, 840]
+
+
+def test_a_missing_newest_reading_leaves_its_lag_missing():
+    snapshot = make_snapshot()
+    readings = snapshot.readings_kwh.copy()
+    readings[2, -1] = np.nan
+    features = build_features(replace(snapshot, readings_kwh=readings))
+    assert np.isnan(column(features, "reading_0")[2]).all()
+    assert features.reading_kwh[2] == np.float32(readings[2, -2])
+
+
+def test_a_meter_without_any_past_has_features_but_no_anchor():
+    snapshot = make_snapshot(meters=3)
+    readings = snapshot.readings_kwh.copy()
+    readings[1] = np.nan
+    features = build_features(replace(snapshot, readings_kwh=readings))
+    assert np.isnan(features.anchor_kwh[1]).all()
+    assert all(np.isnan(column(features, name)[1]).all() for name in LEVEL_FEATURES)
+    assert np.isfinite(features.anchor_kwh[[0, 2]]).all()
+
+
+def test_a_short_past_is_enough():
+    snapshot = make_snapshot()
+    features = build_features(replace(snapshot, readings_kwh=snapshot.readings_kwh[:, -30:]))
+    assert features.known_h.tolist() == [30] * 8
+    assert np.isfinite(features.anchor_kwh[:, :24]).any(axis=1).all()
+
+
+def test_quarter_hours_are_forecast_on_their_own_grid():
+    interval = Interval(900)
+    history = history_around(ORIGIN, interval=interval, noise=0.0)
+    features = build_features(history.snapshot(ORIGIN * 4))
+    assert features.anchor_kwh.shape == (8, 192)
+    assert np.allclose(features.anchor_kwh, history.truth(ORIGIN * 4), rtol=1e-5)
+    assert column(features, "lead_h")[0, :5].tolist() == [0.25, 0.5, 0.75, 1.0, 1.25]
