@@ -12,7 +12,7 @@ import numpy as np
 
 from Predictor.forecasting.calibration import LEAD_GROUPS, Calibration, calibrate, lead_group_of
 from Predictor.forecasting.features import FEATURE_NAMES
-from Predictor.forecasting.hierarchy import Correlation, correlation_of
+from Predictor.forecasting.hierarchy import LEAST_CORRELATION, Correlation, correlation_of
 from Predictor.forecasting.linear import LinearMember
 from Predictor.forecasting.model_store import MEMBERS, Card, Model
 from Predictor.forecasting.snapshot import Floats, Floats32, Ints
@@ -138,7 +138,7 @@ def _correlations(errors: Floats, widths: Floats, summed_in: Ints, lead_group: I
     for group in range(len(LEAD_GROUPS)):
         leads = lead_group == group
         error, width = (_by_meter(values[:, :, leads]) for values in (errors, widths))
-        found.append(correlation_of(error, width, summed_in))
+        found.append(max(LEAST_CORRELATION, correlation_of(error, width, summed_in)))
     return tuple(found)
 
 

@@ -13,7 +13,7 @@ from Predictor.forecasting.local_grid import STUCK_H, run_lengths
 from Predictor.forecasting.snapshot import Flags, Floats, Floats32, Ints
 from Training_scripts.dataset import EnergyHistory
 
-MAX_ROWS: Final = 600_000
+MAX_ROWS: Final = 400_000
 WARM_UP_DAYS: Final = 9
 """Days before the first origin: a week, so that lags exist."""
 

@@ -1,4 +1,4 @@
-"""Acceptance of docker-compose.yml: replays a data folder in containers, with faults, and compares the tables with the CSV.
+"""Acceptance of docker-compose.yml: replays a folder in containers, with faults, and compares the tables with the CSV.
 
 Four runs, each from empty volumes in a compose project of its own: one broker; three brokers; every service restarted
 in turn while the replay goes on; everything taken down and up again while it goes on. A run passes if Postgres has
@@ -10,7 +10,6 @@ revision, and, where the predictor runs, if every meter has a forecast for every
 
 import argparse
 import csv
-import gzip
 import hashlib
 import io
 import math
@@ -20,80 +19,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
+from reference_readings import Reading, expected_readings
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-KWH_PER_COUNT = {"kWh": 1.0, "MWh": 1000.0, "kBTU": 1055.05585262 / 3600}
 ONE_BROKER = ("-f", "docker-compose.yml")
 THREE_BROKERS = (*ONE_BROKER, "-f", "docker-compose.ha.yml")
 STORED_WITHIN_S = 300
-Reading = tuple[int, int, int]
-"""Building, meter code, start of the interval in seconds since 1970."""
-
 console = Console(stderr=True)
 
 
 class RunFailedError(Exception):
     """A run did not end in the tables that the files ask for."""
-
-
-# --- What the files say: a parser of its own, which shares no code with the pipeline's ---------------------------
-
-
-def rows_of(folder: Path, name: str) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file, plain or gzipped; none where there is no such file."""
-    plain, zipped = folder / name, folder / f"{name}.gz"
-    if plain.exists():
-        with plain.open(newline="") as stream:
-            yield from csv.DictReader(stream)
-    elif zipped.exists():
-        with gzip.open(zipped, "rt", newline="") as stream:
-            yield from csv.DictReader(stream)
-
-
-def expected_readings(folder: Path) -> tuple[dict[Reading, float], int]:
-    """Readings that Postgres has to have [kWh], and the first hour of the replay (seconds since 1970)."""
-    sites = {row["site_id"]: row for row in rows_of(folder, "sites.csv")}
-    site_of = {row["building_id"]: sites[row["site_id"]] for row in rows_of(folder, "building_metadata.csv")}
-    factors = {
-        (int(row["building_id"]), int(row["meter"])): KWH_PER_COUNT[row["unit"]] * float(row.get("multiplier") or 1)
-        for row in rows_of(folder, "meters.csv")
-    }
-    readings: dict[Reading, float] = {}
-    first = 0
-    for name in ("history.csv", "Sensors/new_consumptions.csv"):
-        in_file: dict[Reading, float] = {}
-        seen: set[tuple[int, int, str]] = set()
-        for row in rows_of(folder, name):
-            building, meter = int(row["building_id"]), int(row.get("meter") or 0)
-            local = (building, meter, row["timestamp"])
-            stamp = to_utc_s(row["timestamp"], site_of[row["building_id"]], again=local in seen)
-            seen.add(local)
-            if row["meter_reading"]:
-                in_file[building, meter, stamp] = float(row["meter_reading"]) * factors.get((building, meter), 1.0)
-        readings |= in_file
-        first = min(stamp for _, _, stamp in in_file) if in_file else first
-    return readings, first
-
-
-def to_utc_s(text: str, site: dict[str, str], *, again: bool) -> int:
-    """Seconds since 1970 of a stamp as its site writes it; the second of a doubled hour is winter time."""
-    stamp = datetime.fromisoformat(text)
-    stamps = site.get("stamps") or "utc"
-    if stamp.tzinfo is not None or stamps == "utc":
-        return int(stamp.replace(tzinfo=stamp.tzinfo or UTC).timestamp())
-    zone = ZoneInfo(site["time_zone"])
-    if stamps == "local":
-        return int(stamp.replace(tzinfo=zone, fold=int(again)).timestamp())
-    offset = min(stamp.replace(month=month, day=1, tzinfo=zone).utcoffset() or UTC.utcoffset(None) for month in (1, 7))
-    return int((stamp - offset).replace(tzinfo=UTC).timestamp())
 
 
 # --- The containers ------------------------------------------------------------------------------------------------
@@ -107,6 +50,11 @@ def free_port() -> int:
         return port
 
 
+def compose_command() -> list[str]:
+    """How compose is called on this machine."""
+    return ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+
+
 @dataclass
 class Stack:
     """One compose project, whose volumes are gone afterwards."""
@@ -115,7 +63,7 @@ class Stack:
     data: Path
     pace_s: float
     without: list[str]
-    command: list[str] = field(default_factory=lambda: compose_command())
+    command: list[str] = field(default_factory=compose_command)
 
     def __post_init__(self) -> None:
         """Keep clear of whatever else runs on this machine."""
@@ -159,13 +107,8 @@ class Stack:
 
     def stored_until(self) -> int:
         """The newest hour that the warehouse has whole (seconds since 1970), 0 before the first."""
-        rows = self.query("SELECT extract(epoch FROM stored_until)::bigint FROM pipeline_status")
-        return int(rows[0][0] or 0)
-
-
-def compose_command() -> list[str]:
-    """How compose is called on this machine."""
-    return ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+        rows = self.query("SELECT coalesce(extract(epoch FROM stored_until)::bigint, 0) FROM pipeline_status")
+        return int(rows[0][0])
 
 
 # --- Faults --------------------------------------------------------------------------------------------------------
@@ -252,7 +195,7 @@ def check_tables(stack: Stack, expected: dict[Reading, float]) -> str:
         raise RunFailedError(f"{len(rows) - len(stored)} readings are stored more than once")
     missing, surplus = expected.keys() - stored.keys(), stored.keys() - expected.keys()
     if missing or surplus:
-        some = sorted(missing or surplus)[0]
+        some = min(missing or surplus)
         raise RunFailedError(f"{len(missing)} readings are missing, {len(surplus)} are surplus; for one {some}")
     unequal = [key for key, kwh in expected.items() if not math.isclose(kwh, stored[key], rel_tol=1e-12)]
     if unequal:

@@ -85,9 +85,8 @@ def _has_profile(features: FeatureMatrix) -> Flags:
 
 def _profile(features: FeatureMatrix) -> Floats32:
     scale = features.scale_kwh[:, None]
-    known = ~np.isnan(features.anchor_kwh)
-    middle = np.where(known, features.anchor_kwh, scale)
-    spread = np.where(known, features.spread_kwh, _PERSISTENCE_SPREAD * scale)
+    middle = np.where(np.isnan(features.anchor_kwh), scale, features.anchor_kwh)
+    spread = np.where(np.isnan(features.spread_kwh), _PERSISTENCE_SPREAD * scale, features.spread_kwh)
     half = Z_80 * np.maximum(spread, _LEAST_SPREAD * scale)
     return np.stack([middle - half, middle, middle + half])
 

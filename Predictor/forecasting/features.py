@@ -117,7 +117,8 @@ def _anchor(profiles: Profiles, grid: LocalGrid, site: Ints) -> tuple[Floats32, 
 
 
 def _joined(by_day: Floats32) -> Floats32:
-    return by_day.reshape(len(by_day), -1)
+    meters, days, slots = by_day.shape
+    return by_day.reshape(meters, days * slots)
 
 
 def _profile_now(profiles: Profiles, grid: LocalGrid, site: Ints) -> Floats32:
@@ -165,7 +166,7 @@ def _levels(profiles: Profiles, past: Past, grid: LocalGrid, site: Ints, sph: in
     index = np.where((index < 0) | (index > grid.now[:, None, None]), past.on_wall_clock.shape[1], index)
     padded = np.concatenate([past.on_wall_clock, np.full((len(site), 1), np.nan, np.float32)], axis=1)
     lags = np.take_along_axis(padded, index.reshape(len(index), -1)[site], axis=1)
-    lags = lags.reshape(len(site), len(places), -1)
+    lags = lags.reshape(len(site), len(places), grid.target.shape[1])
     levels = {name: lags[:, position] for position, name in enumerate(places)}
     at = (grid.target - grid.today * grid.slots)[site]
     levels["weekday_profile"] = np.take_along_axis(_joined(profiles.weekday), at, axis=1)

@@ -25,6 +25,8 @@ from Sensor_core.forecast import Quality
 NO_MODEL: Final = "fallback"
 """Name of the model where there is none."""
 
+_ROWS_WORTH_A_THREAD: Final = 4096
+
 
 @dataclass(frozen=True)
 class MeterQuantiles:
@@ -133,6 +135,8 @@ def raw_quantiles(
 
 def _score(boosters: Boosters, group: int, member: str, inputs: Floats32, num_threads: int) -> Floats:
     booster = boosters[group, member]
+    if len(inputs) < _ROWS_WORTH_A_THREAD:
+        num_threads = 1
     return np.asarray(booster.predict(inputs, raw_score=True, num_threads=num_threads, validate_features=False))
 
 

@@ -18,6 +18,9 @@ from Predictor.forecasting.fallback import Z_80
 from Predictor.forecasting.snapshot import Floats, Ints, Meters, Sites
 from Sensor_core.forecast import AGGREGATE_LEVELS
 
+LEAST_CORRELATION: Final = 0.1
+"""Assumed where nothing is known, and at least: a few weeks do not show what a cold spell or a holiday will."""
+
 _CODES: Final = 4
 _Z: Final = np.array([NormalDist().inv_cdf(level) for level in AGGREGATE_LEVELS])
 """Standard normal quantiles at ``AGGREGATE_LEVELS``."""
@@ -26,8 +29,8 @@ _Z: Final = np.array([NormalDist().inv_cdf(level) for level in AGGREGATE_LEVELS]
 class Correlation(msgspec.Struct, frozen=True, kw_only=True):
     """How much the errors of meters go together, 0 to 1, one a lead group."""
 
-    site: tuple[float, ...] = (0.1,) * len(LEAD_GROUPS)
-    grid: tuple[float, ...] = (0.05,) * len(LEAD_GROUPS)
+    site: tuple[float, ...] = (LEAST_CORRELATION,) * len(LEAD_GROUPS)
+    grid: tuple[float, ...] = (LEAST_CORRELATION,) * len(LEAD_GROUPS)
 
 
 @dataclass(frozen=True)

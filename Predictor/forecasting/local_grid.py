@@ -83,8 +83,7 @@ def run_lengths(readings: Floats) -> tuple[Ints, Ints]:
 
 
 def on_wall_clock(snapshot: Snapshot, grid: LocalGrid, readings: Floats) -> Floats32:
-    """Arrange readings of shape ``(M, W)`` as ``(M, days, slots)``."""
+    """Arrange readings of shape ``(M, W)`` as ``(M, days * slots)``."""
     padded = np.full((readings.shape[0], readings.shape[1] + 1), np.nan, dtype=np.float32)
     padded[:, :-1] = readings
-    past = np.take_along_axis(padded, grid.column[snapshot.meters.site], axis=1)
-    return past.reshape(-1, grid.days, grid.slots)
+    return np.take_along_axis(padded, grid.column[snapshot.meters.site], axis=1)

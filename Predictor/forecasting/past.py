@@ -55,7 +55,7 @@ class Past:
         return cls(
             raw=raw,
             believed=believed,
-            on_wall_clock=on_wall_clock(snapshot, grid, believed).reshape(len(raw), -1),
+            on_wall_clock=on_wall_clock(snapshot, grid, believed),
             newest=_newest(raw),
             unchanged_h=to_float32(np.where(np.isnan(raw[:, -1]), 0, run[:, -1]) / sph),
             repeats=to_float32((known & (run > 1)).sum(axis=1) / np.maximum(count, 1)),

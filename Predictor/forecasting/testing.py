@@ -17,6 +17,7 @@ from Predictor.forecasting.snapshot import (
 from Predictor.forecasting.weather_outlook import persistence
 from Sensor_core.building import Building, Site
 from Sensor_core.interval import Interval
+from Sensor_core.reading import ELECTRICITY, HOT_WATER
 
 ORIGIN: Final = 409_992
 """2016-10-09T00:00Z, a Sunday, in hours since 1970."""
@@ -25,6 +26,8 @@ TEST_SITES: Final = (
     Site(site_id=3, time_zone="America/New_York", latitude=40.7, longitude=-74.0, country="US"),
     Site(site_id=7, time_zone="Europe/London", latitude=51.5, longitude=-0.1, country="GB"),
 )
+_CODES: Final = (ELECTRICITY, ELECTRICITY, ELECTRICITY, HOT_WATER)
+_HALF_WORKDAY_H: Final = 5
 _USES: Final = ("Office", "Education", "Retail")
 
 
@@ -40,7 +43,7 @@ def make_meters(count: int) -> tuple[Meters, Sites]:
         )
         for building_id in range(count)
     }
-    keys = [(building_id, 3 if building_id % 4 == 3 else 0) for building_id in range(count)]
+    keys = [(building_id, _CODES[building_id % len(_CODES)]) for building_id in range(count)]
     return Meters.of(keys, buildings, sites), sites
 
 
@@ -54,7 +57,7 @@ def working_week(meters: Meters, sites: Sites, interval: Interval, first: int, s
         kind = local_days(country, first_day, steps // day_length + 4).kind
         open_day = kind[local // day_length - first_day] == WORKDAY
         hour = local % day_length / interval.steps_per_hour
-        shapes.append(2 + np.sin(2 * np.pi * (hour - 6) / 24) + 2 * open_day * (abs(hour - 13) < 5))
+        shapes.append(2 + np.sin(2 * np.pi * (hour - 6) / 24) + 2 * open_day * (abs(hour - 13) < _HALF_WORKDAY_H))
     size = 5.0 * (1 + np.arange(len(meters)) % 5)
     return np.asarray(size[:, None] * np.stack(shapes)[meters.site] / interval.steps_per_hour)
 

@@ -51,11 +51,11 @@ def test_nothing_but_versions_and_the_pointer_is_left_behind(root):
     assert sorted(path.name for path in root.iterdir()) == ["current", current_version(root)]
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:-20], lambda data: b"", lambda data: data + b" "])
+@pytest.mark.parametrize("change", [lambda data: data[:-20], lambda data: data[:0], lambda data: data + b" "])
 def test_a_changed_tree_file_is_refused(root, change):
     file = folder(root) / "lead_25_48_high.txt.gz"
     file.write_bytes(change(file.read_bytes()))
-    with pytest.raises(ModelError, match="lead_25_48_high.txt.gz"):
+    with pytest.raises(ModelError, match="lead_25_48_high"):
         load(root)
 
 
@@ -75,7 +75,7 @@ def test_a_changed_card_is_refused(root):
 
 def test_a_missing_file_is_named(root):
     (folder(root) / "lead_13_24_low.txt.gz").unlink()
-    with pytest.raises(ModelError, match="lead_13_24_low.txt.gz"):
+    with pytest.raises(ModelError, match="lead_13_24_low"):
         load(root)
 
 
