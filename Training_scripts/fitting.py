@@ -69,8 +69,8 @@ def fit(history: EnergyHistory, until: int, *, seed: int, num_threads: int, adva
     """
     rng = np.random.default_rng(seed)
     sample = draw_sample(history, until, rng, lambda share: advance(share * _SHARE_OF_SAMPLING))
-    linear = LinearMember.fit(sample.values, sample.target, sample.weight)
-    left_over = sample.target - linear.predict(sample.values)
+    linear = LinearMember.fit(sample.inputs, sample.target, sample.weight)
+    left_over = sample.target - linear.predict(sample.inputs)
     boosters = {}
     for group in range(len(LEAD_GROUPS)):
         for member in MEMBERS:
@@ -83,7 +83,7 @@ def fit(history: EnergyHistory, until: int, *, seed: int, num_threads: int, adva
 def _booster(sample: Sample, left_over: Floats, group: int, member: str, num_threads: int) -> lightgbm.Booster:
     rows = sample.group == group
     data = lightgbm.Dataset(
-        sample.values[rows],
+        sample.inputs[rows],
         left_over[rows],
         weight=sample.weight[rows],
         feature_name=list(FEATURE_NAMES),

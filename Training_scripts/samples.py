@@ -29,13 +29,13 @@ class Sample:
     """Rows to train on.
 
     Attributes:
-        values: Model inputs, shape ``(rows, len(FEATURE_NAMES))``.
+        inputs: Model inputs, shape ``(rows, len(FEATURE_NAMES))``.
         target: Deviation from the anchor in units of scale, bounded.
         weight: Newer rows count more, and rows of meters that are hard to forecast less.
         group: Lead group of each row.
     """
 
-    values: Floats32
+    inputs: Floats32
     target: Floats
     weight: Floats
     group: Ints
@@ -43,7 +43,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Rows:
-    values: Floats32
+    inputs: Floats32
     target: Floats
     group: Ints
     meter: Ints
@@ -74,12 +74,12 @@ def draw_sample(
     for done, origin in enumerate(origins):
         parts.append(_rows_of(history, truths, int(origin), until, rng))
         advance((done + 1) / len(origins))
-    values, target, group, meter, origin_of = (
+    inputs, target, group, meter, origin_of = (
         np.concatenate([getattr(part, name) for part in parts])
-        for name in ("values", "target", "group", "meter", "origin")
+        for name in ("inputs", "target", "group", "meter", "origin")
     )
     age_days = (until - origin_of) / history.interval.steps_per_day
-    return Sample(values, target, _weights(target, meter, age_days), group)
+    return Sample(inputs, target, _weights(target, meter, age_days), group)
 
 
 def _origins(history: EnergyHistory, until: int, rng: np.random.Generator) -> Ints:
@@ -107,7 +107,7 @@ def _rows_of(history: EnergyHistory, truths: EnergyHistory, origin: int, until: 
     chosen: Flags = usable & (rng.random(target.shape) < _SHARE_OF_ORIGIN)
     meter, lead = np.nonzero(chosen)
     return _Rows(
-        values=features.values[chosen.ravel()],
+        inputs=features.inputs[chosen.ravel()],
         target=np.clip(target[chosen], -_BOUND, _BOUND),
         group=lead_group_of(history.interval.horizon, history.interval.steps_per_hour)[lead],
         meter=meter,

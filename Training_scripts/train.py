@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         history = _history(arguments.data, settings)
-        first_validated = _first_validated(history, arguments.validate_from)
+        first_validated = validation_begin(history, arguments.validate_from)
         console = Console(stderr=True)
         with _progress(console) as stages:
             model, scores = train(
@@ -139,7 +139,7 @@ def _history(data: Path | None, settings: Settings) -> EnergyHistory:
         connection.close()
 
 
-def _first_validated(history: EnergyHistory, asked: datetime | None) -> int:
+def validation_begin(history: EnergyHistory, asked: datetime | None) -> int:
     """The step that validation begins with.
 
     Raises:

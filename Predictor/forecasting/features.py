@@ -51,7 +51,7 @@ class FeatureMatrix:
     """Model inputs of all meters and lead times; row ``m * horizon + k - 1`` is meter m, k steps ahead.
 
     Attributes:
-        values: Shape ``(M * horizon, len(FEATURE_NAMES))``; NaN where unknown.
+        inputs: Shape ``(M * horizon, len(FEATURE_NAMES))``; NaN where unknown.
         anchor_kwh: Shape ``(M, horizon)``; NaN where the meter has no past for that time of day. [kWh]
         scale_kwh: Shape ``(M,)``; NaN where the meter has no past. [kWh]
         spread_kwh: How much like days differed, shape ``(M, horizon)``. [kWh]
@@ -60,7 +60,7 @@ class FeatureMatrix:
         known_h: Readings of the past that can be believed, shape ``(M,)``. [h]
     """
 
-    values: Floats32
+    inputs: Floats32
     anchor_kwh: Floats32
     scale_kwh: Floats32
     spread_kwh: Floats32
@@ -91,7 +91,7 @@ def build_features(snapshot: Snapshot) -> FeatureMatrix:
     columns |= _calendar(snapshot, grid)
     columns |= weather_features(snapshot)
     return FeatureMatrix(
-        values=_stack(columns, anchor.shape),
+        inputs=_stack(columns, anchor.shape),
         anchor_kwh=anchor,
         scale_kwh=past.scale,
         spread_kwh=spread,

@@ -119,7 +119,7 @@ def raw_quantiles(
         10, 50 and 90 % quantiles, shape ``(3, len(rows), horizon)``; NaN where a meter has no anchor. [kWh]
     """
     horizon = features.anchor_kwh.shape[1]
-    values = features.values.reshape(-1, horizon, len(FEATURE_NAMES))[rows]
+    values = features.inputs.reshape(-1, horizon, len(FEATURE_NAMES))[rows]
     scaled = np.empty((3, len(rows), horizon))
     for group in range(len(LEAD_GROUPS) if len(rows) else 0):
         leads = np.flatnonzero(lead_group == group)

@@ -31,7 +31,7 @@ def history_around(origin, *, days_before=50, days_after=3, interval=HOURLY, noi
 
 def column(features, name):
     shape = features.anchor_kwh.shape
-    return features.values[:, FEATURE_NAMES.index(name)].reshape(shape)
+    return features.inputs[:, FEATURE_NAMES.index(name)].reshape(shape)
 
 
 def assert_same_bits(one, other):
@@ -41,9 +41,9 @@ def assert_same_bits(one, other):
 
 def test_every_meter_and_lead_time_has_a_row_that_lightgbm_takes_as_it_is():
     features = build_features(make_snapshot(meters=5))
-    assert features.values.shape == (5 * 48, len(FEATURE_NAMES))
-    assert features.values.dtype == np.float32
-    assert features.values.flags.c_contiguous
+    assert features.inputs.shape == (5 * 48, len(FEATURE_NAMES))
+    assert features.inputs.dtype == np.float32
+    assert features.inputs.flags.c_contiguous
     assert column(features, "lead_h")[3].tolist() == list(range(1, 49))
 
 
@@ -94,7 +94,7 @@ def test_features_have_no_scale():
         build_features(replace(snapshot, readings_kwh=snapshot.readings_kwh * factor)) for factor in (1.0, 1000.0)
     )
     others = [index for index, name in enumerate(FEATURE_NAMES) if name != "log_load_density"]
-    assert np.allclose(small.values[:, others], large.values[:, others], rtol=1e-3, atol=1e-4, equal_nan=True)
+    assert np.allclose(small.inputs[:, others], large.inputs[:, others], rtol=1e-3, atol=1e-4, equal_nan=True)
     assert np.allclose(small.scale_kwh * 1000, large.scale_kwh)
 
 
@@ -115,9 +115,9 @@ def test_missing_weather_stays_missing_and_touches_no_other_feature():
     with_weather, without = build_features(snapshot), build_features(blind)
     for index, name in enumerate(FEATURE_NAMES):
         if name in WEATHER_FEATURES:
-            assert np.isnan(without.values[:, index]).all(), name
+            assert np.isnan(without.inputs[:, index]).all(), name
         else:
-            assert np.array_equal(without.values[:, index], with_weather.values[:, index], equal_nan=True), name
+            assert np.array_equal(without.inputs[:, index], with_weather.inputs[:, index], equal_nan=True), name
 
 
 def test_the_forecast_of_a_warmer_day_shows_as_a_change():

@@ -1,4 +1,4 @@
-"""``energy-train`` and ``energy-promote`` from end to end on a simulated data folder, and what they say when they cannot."""
+"""``energy-train`` and ``energy-promote`` end to end on a simulated folder, and what they say when they cannot."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,6 @@ from Sensor_core.interval import Interval
 from Training_scripts import fitting, promote, samples, simulate, train
 from Training_scripts.sources import history_of_folder
 from Training_scripts.validation import MODEL
-
-DAYS = 40
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +23,9 @@ def few_trees():
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    options = [
-        "--sites",
-        "2",
-        "--buildings",
-        "6",
-        "--seed",
-        "3",
-        "--history-days",
-        "30",
-        "--replay-days",
-        str(DAYS - 30),
-    ]
-    assert simulate.main([*options, "--out", str(folder)]) == 0
+    options = ["--sites", "2", "--buildings", "6", "--seed", "3", "--out", str(folder)]
+    days = ["--start", "2016-03-01", "--split", "2016-04-01", "--end", "2016-04-10"]
+    assert simulate.main([*options, *days]) == 0
     return folder
 
 

@@ -1,4 +1,4 @@
-"""What is trained on: the stored version of each reading, rows that end before the split, plain baselines and scores."""
+"""What is trained on: the stored version of a reading, rows that end before the split; baselines and scores."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -123,8 +123,8 @@ def draw(history, until, seed=0):
 def test_training_rows_are_drawn_the_same_from_one_seed():
     history = regular_history()
     one, same, other = draw(history, ORIGIN), draw(history, ORIGIN), draw(history, ORIGIN, seed=1)
-    assert one.values.tobytes() == same.values.tobytes()
-    assert one.values.tobytes() != other.values.tobytes()
+    assert one.inputs.tobytes() == same.inputs.tobytes()
+    assert one.inputs.tobytes() != other.inputs.tobytes()
     assert 1000 < len(one.target) <= 3300
 
 
@@ -136,7 +136,7 @@ def test_no_training_row_sees_anything_from_the_split_on():
     values[:, until - history.first :] = 1e6
     observed[:, until - history.first :] = 99
     poisoned = replace(history, readings_kwh=values, weather=observed)
-    for name in ("values", "target", "weight", "group"):
+    for name in ("inputs", "target", "weight", "group"):
         assert getattr(draw(history, until), name).tobytes() == getattr(draw(poisoned, until), name).tobytes()
 
 
@@ -154,13 +154,13 @@ def test_a_stuck_meter_is_no_target():
 def test_training_rows_are_rows_that_serving_makes():
     history = regular_history()
     served = {row.tobytes() for origin in range(ORIGIN - 60, ORIGIN) for row in served_rows(history, origin)}
-    drawn = draw(replace(history, first=history.first), ORIGIN)
-    with_weather = [row for row in drawn.values if row.tobytes() in served]
+    drawn = draw(history, ORIGIN)
+    with_weather = [row for row in drawn.inputs if row.tobytes() in served]
     assert len(with_weather) > 50
 
 
 def served_rows(history, origin):
-    return build_features(history.snapshot(origin)).values
+    return build_features(history.snapshot(origin)).inputs
 
 
 def test_baselines_repeat_what_they_say():

@@ -1,0 +1,147 @@
+"""Both consumers on real engines: what is published ends in the stores, once, whatever comes twice or wrong."""
+
+import threading
+import time
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from Consumers import postgre_consumer, redis_consumer
+from Energy_consumption_sensor.feed import Feed, newest_tick
+from Sensor_core.reading import READING_SCHEMA
+from Sensor_core.testing import FIRST_HOUR, make_reading
+from Setup.kafka_initialization import Publisher
+from Setup.redis_client import CLOSED_KEY, METERS_KEY
+
+pytestmark = pytest.mark.integration
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def publisher(settings):
+    publisher = Publisher(settings, "test")
+    yield publisher
+    publisher.close()
+
+
+@pytest.fixture
+def feed(settings, publisher):
+    return Feed(publisher, settings.consumption_topics)
+
+
+def publish_hour(feed, hour, readings):
+    for reading in readings:
+        feed.publish(reading)
+    timestamp = FIRST_HOUR + timedelta(hours=hour)
+    feed.tick(timestamp, timestamp + timedelta(hours=1))
+    feed.flush()
+
+
+def consume_until(run, settings, done):
+    """Run a consumer in a thread until ``done`` says so; its errors are the test's."""
+    stop, errors = threading.Event(), []
+
+    def guarded():
+        try:
+            run(settings, stop)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    deadline = time.monotonic() + DEADLINE_S
+    try:
+        while not done() and not errors and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        stop.set()
+        thread.join(timeout=30)
+    if errors:
+        raise errors[0]
+    assert done(), "the consumer did not get there in time"
+
+
+def query(postgres, statement):
+    with postgres.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
+def stored_ticks(postgres, settings, hour):
+    def done():
+        rows = query(postgres, f"SELECT clock FROM consumer_offsets WHERE topic = '{settings.topic_postgre}'")
+        return len(rows) == 3 and all(clock == FIRST_HOUR + timedelta(hours=hour) for (clock,) in rows)
+
+    return done
+
+
+def test_readings_are_stored_once_with_their_totals(settings, postgres, feed):
+    query_sites = "INSERT INTO sites VALUES (5, 'UTC', 0, 0, 'GB'); INSERT INTO buildings VALUES (1, 5), (2, 5)"
+    with postgres.cursor() as cursor:
+        cursor.execute(query_sites)
+    readings = [make_reading(building_id=b, hour=h, kwh=0.1 * (b + h)) for h in range(3) for b in (1, 2)]
+    for hour in range(3):
+        hourly = [r for r in readings if r.timestamp == FIRST_HOUR + timedelta(hours=hour)]
+        publish_hour(feed, hour, hourly + hourly)
+    consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 2))
+    rows = query(postgres, 'SELECT building_id, meter, "timestamp", meter_reading_kwh, known_at FROM readings')
+    assert sorted(rows) == sorted(msgspec.structs.astuple(r) for r in readings)
+    assert query(postgres, "SELECT count(*) FROM reading_revisions") == [(0,)]
+    totals = query(
+        postgres, 'SELECT energy_kwh, meters_reported, meters_expected FROM hourly_site_totals ORDER BY "timestamp"'
+    )
+    assert totals == [(pytest.approx(0.3), 2, 2), (pytest.approx(0.5), 2, 2), (pytest.approx(0.7), 2, 2)]
+    assert newest_tick(settings) == settings.interval.step_of(FIRST_HOUR) + 2
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_newest_correction_wins_in_any_order_and_the_others_are_kept(settings, postgres, feed, order):
+    versions = [make_reading(kwh=kwh, known_after_h=after) for kwh, after in ((10, 1), (99, 2), (20, 3))]
+    for hour, version in enumerate(order):
+        publish_hour(feed, hour, [versions[version]])
+    consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 2))
+    assert query(postgres, "SELECT meter_reading_kwh FROM readings") == [(20.0,)]
+    assert query(postgres, "SELECT meter_reading_kwh FROM reading_revisions ORDER BY known_at") == [(10.0,), (99.0,)]
+    known = "SELECT meter_reading_kwh FROM reading_versions WHERE known_at <= '2016-09-01 02:30+00' AND replaced_at > '2016-09-01 02:30+00'"
+    assert query(postgres, known) == [(99.0,)]
+
+
+def test_what_can_never_be_stored_is_a_dead_letter_and_unknown_buildings_are_not(settings, postgres, publisher, feed):
+    bad = [
+        b"{",
+        msgspec.json.encode(make_reading()).replace(b"00:00Z", b"17:00Z", 1),
+    ]
+    for value in bad:
+        publisher.send(settings.topic_postgre, value, key=b"1:0", schema=READING_SCHEMA)
+    publish_hour(feed, 0, [make_reading(building_id=77)])
+
+    def done():
+        return query(postgres, "SELECT count(*) FROM dead_letters") == [(2,)] and stored_ticks(postgres, settings, 0)()
+
+    consume_until(postgre_consumer.run, settings, done)
+    rows = query(postgres, "SELECT topic, payload, consumer FROM dead_letters")
+    assert {(topic, bytes(payload), consumer) for topic, payload, consumer in rows} == {
+        (settings.topic_postgre, value, "postgre_consumer") for value in bad
+    }
+    assert query(postgres, "SELECT building_id FROM unknown_buildings") == [(77,)]
+    assert query(postgres, "SELECT count(*) FROM readings") == [(1,)]
+
+
+def test_a_stopped_consumer_goes_on_where_its_store_stands(settings, postgres, feed):
+    for hour in range(2):
+        publish_hour(feed, hour, [make_reading(hour=hour)])
+    consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 1))
+    publish_hour(feed, 2, [make_reading(hour=2)])
+    consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 2))
+    assert query(postgres, "SELECT count(*) FROM readings") == [(3,)]
+
+
+def test_hours_close_in_redis_once_and_in_order(settings, redis_client, feed):
+    for hour in range(4):
+        publish_hour(feed, hour, [make_reading(building_id=b, hour=hour) for b in (1, 2, 3)])
+    first = settings.interval.step_of(FIRST_HOUR)
+    expected = [f"{first + hour}-0".encode() for hour in range(4)]
+    consume_until(redis_consumer.run, settings, lambda: redis_client.xlen(CLOSED_KEY) == 4)
+    assert [entry for entry, _ in redis_client.xrange(CLOSED_KEY)] == expected
+    assert redis_client.smembers(METERS_KEY) == {b"1:0", b"2:0", b"3:0"}
