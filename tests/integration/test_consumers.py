@@ -103,7 +103,8 @@ def test_the_newest_correction_wins_in_any_order_and_the_others_are_kept(setting
     consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 2))
     assert query(postgres, "SELECT meter_reading_kwh FROM readings") == [(20.0,)]
     assert query(postgres, "SELECT meter_reading_kwh FROM reading_revisions ORDER BY known_at") == [(10.0,), (99.0,)]
-    known = "SELECT meter_reading_kwh FROM reading_versions WHERE known_at <= '2016-09-01 02:30+00' AND replaced_at > '2016-09-01 02:30+00'"
+    moment = "'2016-09-01 02:30+00'"
+    known = f"SELECT meter_reading_kwh FROM reading_versions WHERE known_at <= {moment} AND replaced_at > {moment}"
     assert query(postgres, known) == [(99.0,)]
 
 
