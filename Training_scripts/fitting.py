@@ -64,7 +64,7 @@ def fit(history: EnergyHistory, until: int, *, seed: int, num_threads: int, adva
         history: What to learn from.
         until: The first step that must not be seen.
         seed: Seed of the draw of rows.
-        num_threads: Threads of LightGBM; the result does not depend on it.
+        num_threads: Threads of LightGBM; with more than one the trees may differ from run to run.
         advance: Told the share of the work that is done.
     """
     rng = np.random.default_rng(seed)

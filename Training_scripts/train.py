@@ -38,6 +38,7 @@ from Training_scripts.validation import (
 
 VALIDATION_SHARE: Final = 0.2
 _LEAST_TRAINING_DAYS: Final = 7
+_PLAIN_WIDTH: Final = 120
 
 Stages = Callable[[str], Callable[[float], None]]
 """Begins a stage by its name and returns what to tell the share done."""
@@ -65,8 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"energy-train: {error}", file=sys.stderr)
         return 1
     begin = history.interval.start_of(first_validated)
-    Console().print(score_table(scores, f"validated from {begin:%Y-%m-%d %H:%M} UTC, before the refit"))
-    Console().print(f"{version} written to {root}: {len(history.meters)} meters, fitted to all of the data")
+    output = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    output.print(score_table(scores, f"validated from {begin:%Y-%m-%d %H:%M} UTC, before the refit"))
+    output.print(f"{version} written to {root}: {len(history.meters)} meters, fitted to all of the data")
     return 0
 
 
@@ -115,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="T",
         help="first hour that validates, UTC (the last fifth of the data)",
     )
-    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads (%(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="more than one only pays on idle cores (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the sample (%(default)s)")
     return parser
 

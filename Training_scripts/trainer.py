@@ -53,7 +53,7 @@ def train_once(settings: Settings) -> str | None:
     if hours < settings.training_min_history_h:
         raise ModelError(f"{hours} h of history are too little to train on: {settings.training_min_history_h} h")
     begin = validation_begin(history, None)
-    model, scores = train(history, begin, num_threads=settings.predictor_threads, seed=0, stages=_silent)
+    model, scores = train(history, begin, num_threads=1, seed=0, stages=_silent)
     if not beats_persistence(scores):
         return None
     version = save(settings.model_dir, model.card, model.boosters)

@@ -120,14 +120,20 @@ def no_fault(_stack: Stack, _last: int) -> str:
 
 
 def restart_each(stack: Stack, last: int) -> str:
-    """Restart every service in turn; the replay has to be still going on after the last one."""
+    """Restart every service in turn, each while the replay goes on."""
     lasting = [name for name in stack.services() if name != "setup"]
     for name in lasting:
-        console.print(f"  restarting {name}, stored until {utc(stack.stored_until())}")
+        reached = stack.stored_until()
+        require_going_on(reached, last)
+        console.print(f"  restarting {name}, stored until {utc(reached)}")
         stack.compose("restart", name)
-        wait_until(lambda: stack.stored_until() > 0, "Postgres answers again")
-    require_going_on(stack.stored_until(), last)
+        await_progress(stack, reached, name)
     return f"{len(lasting)} services restarted"
+
+
+def await_progress(stack: Stack, reached: int, after: str) -> None:
+    """Wait until the warehouse has got further than it was."""
+    wait_until(lambda: stack.stored_until() > reached, f"readings are stored again after {after}")
 
 
 def down_and_up(stack: Stack, last: int) -> str:
@@ -142,7 +148,7 @@ def down_and_up(stack: Stack, last: int) -> str:
 def require_going_on(reached: int, last: int) -> None:
     """A fault after the end would show nothing."""
     if reached >= last:
-        raise RunFailedError("the replay was over before the faults were: choose a slower --pace")
+        raise RunFailedError("the replay is over before all faults are: choose a slower --pace")
 
 
 def utc(seconds: int) -> str:
@@ -236,7 +242,7 @@ def perform(name: str, options: argparse.Namespace, expected: dict[Reading, floa
     try:
         stack.up()
         started = time.monotonic()
-        wait_until(lambda: stack.stored_until() > first, "the first hours are stored")
+        wait_until(lambda: stack.stored_until() > first + (last - first) // 10, "a tenth of the replay is stored")
         fault = run.fault(stack, last)
         wait_until(lambda: stack.stored_until() >= last, f"everything until {utc(last)} is stored", options.within)
         stored = time.monotonic()
@@ -260,7 +266,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=ROOT / "New_data", metavar="DIR", help="data folder to replay")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), help="which runs (default: all)")
     parser.add_argument("--without", nargs="+", default=[], metavar="SERVICE", help="services to leave out")
-    parser.add_argument("--pace", type=float, default=0.06, metavar="S", help="seconds an hour, in runs with faults")
+    parser.add_argument("--pace", type=float, default=0.1, metavar="S", help="seconds an hour, in runs with faults")
     parser.add_argument("--within", type=float, default=900, metavar="S", help="how long a replay may take")
     options = parser.parse_args()
     expected, first = expected_readings(options.data)
@@ -272,7 +278,7 @@ def main() -> int:
         console.print(f"failed: {error}", markup=False)
         return 1
     finally:
-        Console().print(table)
+        Console(width=120).print(table)
     return 0
 
 

@@ -67,7 +67,7 @@ def test_a_container_is_limited_and_cannot_gain_privileges(name):
 def test_all_memory_limits_of_what_keeps_running_fit_into_a_small_machine():
     units = {"m": 1, "g": 1024}
     limits = {name: service["mem_limit"] for name, service in services().items() if name != "setup"}
-    assert sum(int(limit[:-1]) * units[limit[-1]] for limit in limits.values()) <= 6 * 1024
+    assert sum(int(limit[:-1]) * units[limit[-1]] for limit in limits.values()) < 4 * 1024
 
 
 @each_service()
