@@ -15,6 +15,7 @@ import io
 import math
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -269,6 +270,8 @@ def main() -> int:
     parser.add_argument("--pace", type=float, default=0.1, metavar="S", help="seconds an hour, in runs with faults")
     parser.add_argument("--within", type=float, default=900, metavar="S", help="how long a replay may take")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also of a shell's background job: the containers go with the run
+        signal.signal(number, signal.default_int_handler)
     expected, first = expected_readings(options.data)
     table = Table("run", "up [s]", "stored [s]", "forecast [s]", "readings", "digest", "faults")
     try:

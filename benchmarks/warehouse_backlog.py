@@ -149,6 +149,7 @@ def run_quix(messages: int) -> float:
     app = Application(
         broker_address=os.environ["KAFKA_BOOTSTRAP_SERVERS"], consumer_group=f"quix-{time.time()}",
         auto_offset_reset="earliest", auto_create_topics=False, commit_every=BARE_BATCH,
+        state_dir=tempfile.mkdtemp(prefix="quix-"),
     )  # fmt: skip
     frame = app.dataframe(app.topic(TOPIC, value_deserializer="json"))
     frame = frame.apply(

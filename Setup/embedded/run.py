@@ -98,7 +98,7 @@ class Run:
                 monitor.check()
                 self._revive_engines()
                 self._note_milestones(supervisor, monitor)
-                self._view.show(self._facts(supervisor, monitor))
+                self._view.show(self._facts(supervisor, monitor, ends=ends))
                 if ends and self._is_over(monitor):
                     self._view.event(self._summary(monitor))
                     return
@@ -131,10 +131,11 @@ class Run:
             and progress.is_complete()
         )
 
-    def _facts(self, supervisor: Supervisor, monitor: Monitor) -> Facts:
+    def _facts(self, supervisor: Supervisor, monitor: Monitor, *, ends: bool) -> Facts:
         headline = f"replaying {self._folder.data.name}; Ctrl-C stops"
         if self._replayed_at is not None:
-            headline = f"{self._folder.data.name} is replayed to its end; the pipeline stays up until Ctrl-C"
+            then = "the last hours are being stored and forecast" if ends else "the pipeline stays up until Ctrl-C"
+            headline = f"{self._folder.data.name} is replayed; {then}"
         return Facts(
             headline,
             self._addresses,

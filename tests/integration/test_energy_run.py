@@ -1,0 +1,220 @@
+"""energy-run: from an empty folder to stored forecasts, through deaths and stops, with the real engines.
+
+One run's state is carried from test to test, as a user would: each test says what it needs to have come before.
+"""
+
+import csv
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import psutil
+import pytest
+
+from Setup.embedded.services import SERVICES
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+ROOT = Path(__file__).parents[2]
+ENERGY_RUN = Path(sys.executable).parent / "energy-run"
+FIRST = datetime(2016, 9, 2, tzinfo=UTC)
+METERS = [(10, 0), (10, 1), (11, 0)]
+HOURS = 72
+"""Hours in the data folder; the first test replays some of them, the second one the rest."""
+FIRST_HOURS = 30
+
+
+def reading_kwh(building_id: int, meter: int, hour: int) -> float:
+    return round(building_id + meter + 5 * math.sin(hour * math.tau / 24), 3)
+
+
+def write_csv(file: Path, *rows) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Path:
+    """A folder with settings and a small data folder, outside of the project."""
+    folder = tmp_path_factory.mktemp("workspace")
+    shutil.copy(ROOT / ".env", folder / ".env")
+    shutil.copytree(ROOT / "Predictor" / "model", folder / "Predictor" / "model")
+    write_csv(
+        folder / "data" / "sites.csv",
+        ("site_id", "time_zone", "latitude", "longitude", "country", "stamps"),
+        (0, "Europe/Berlin", 52.5, 13.4, "DE", "utc"),
+    )
+    write_csv(
+        folder / "data" / "building_metadata.csv",
+        ("site_id", "building_id", "primary_use", "square_feet", "year_built", "floor_count"),
+        (0, 10, "Office", 10_000, 1990, 3),
+        (0, 11, "Education", 20_000, 2000, 2),
+    )
+    write_csv(
+        folder / "data" / "Sensors" / "new_consumptions.csv",
+        ("building_id", "meter", "timestamp", "meter_reading"),
+        *(
+            (
+                building_id,
+                meter,
+                f"{FIRST + timedelta(hours=hour):%Y-%m-%d %H:%M:%S}",
+                reading_kwh(building_id, meter, hour),
+            )
+            for hour in range(HOURS)
+            for building_id, meter in METERS
+        ),
+    )
+    return folder
+
+
+class RunningPipeline:
+    """energy-run as a process whose output is followed; a context manager that leaves nothing running."""
+
+    def __init__(self, workspace: Path, *options: str) -> None:
+        self._output = workspace / "output.txt"
+        self._workspace = workspace
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [ENERGY_RUN, "--data", "data", "--state", "state", *options],
+                cwd=workspace,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={name: value for name, value in os.environ.items() if name != "DATA_DIR"},
+            )
+
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def wait_for(self, pattern: str, within_s: float = 120) -> re.Match[str]:
+        deadline = time.monotonic() + within_s
+        while True:
+            found = re.search(pattern, self.output())
+            if found:
+                return found
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.1)
+
+    def wait_for_end(self, within_s: float = 180) -> int:
+        return self.process.wait(within_s)
+
+    def ask(self, statement: str) -> str:
+        """Ask the database by the command that the run offers to copy."""
+        command = re.search(r"psql: (.+)", self.output()).group(1)
+        return subprocess.run(
+            [command, "-Atc", statement], cwd=self._workspace, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def ask_until(self, statement: str, expected: str, within_s: float = 120) -> None:
+        deadline = time.monotonic() + within_s
+        while (answer := self.ask(statement)) != expected:
+            assert time.monotonic() < deadline, f"{statement}: {answer}, not {expected}\n{self.output()}"
+            time.sleep(0.5)
+
+    def service(self, script: str) -> psutil.Process:
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if any(a.endswith(f"/{script}") for a in child.cmdline()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(60)
+
+
+def run_to_end(workspace: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ENERGY_RUN, *options], cwd=workspace, capture_output=True, text=True, check=False)
+
+
+def test_a_run_ends_by_itself_when_its_hours_are_stored_and_forecast(workspace):
+    with RunningPipeline(workspace, "--hours", str(FIRST_HOURS), "--pace", "0") as run:
+        assert run.wait_for_end() == 0, run.output()
+        output = run.output()
+    assert "done: stored and forecast until 2016-09-03 05:00 UTC" in output
+    readings = FIRST_HOURS * len(METERS)
+    assert f"{readings} readings stored, {readings} forecasts, 0 dead letters" in output
+    assert "the first forecasts of this run are in Postgres" in output
+    assert "stopped; the data is kept in" in output
+
+
+def test_the_next_run_goes_on_survives_deaths_and_stops_in_order(workspace):
+    with RunningPipeline(workspace, "--pace", "0.2") as run:
+        run.wait_for(r"replaying data; Ctrl-C stops; stored until 2016-09-0\d")
+        for process in [run.service(service.script) for service in SERVICES]:
+            process.kill()
+        for service in SERVICES:
+            run.wait_for(f"{service.name} was ended by signal 9 and is started again")
+        run.wait_for("data is replayed; the pipeline stays up until Ctrl-C")
+        total = str(HOURS * len(METERS))
+        run.ask_until("SELECT count(*) FROM forecasts", total)
+        assert (
+            run.ask("SELECT count(*), count(DISTINCT (building_id, meter, timestamp)) FROM readings")
+            == f"{total}|{total}"
+        )
+        stored = run.ask("SELECT sum(meter_reading_kwh::numeric) FROM readings")
+        expected = sum(reading_kwh(*meter, hour) for meter in METERS for hour in range(HOURS))
+        assert float(stored) == pytest.approx(expected, abs=1e-6)
+        assert run.ask("SELECT count(*) FROM dead_letters") == "0"
+
+        children = psutil.Process(run.process.pid).children(recursive=True)
+        assert len(children) >= len(SERVICES) + 3
+        began = time.monotonic()
+        run.process.send_signal(signal.SIGINT)
+        assert run.wait_for_end() == 0
+        assert time.monotonic() - began < 15
+        assert not [child for child in children if child.is_running()]
+
+
+def test_a_second_run_on_the_same_state_is_refused_and_disturbs_nothing(workspace):
+    with RunningPipeline(workspace, "--pace", "0") as run:
+        run.wait_for("the pipeline stays up until Ctrl-C")
+        second = run_to_end(workspace, "--data", "data", "--state", "state", "--fresh")
+        assert second.returncode == 1
+        assert f"is in use by process {run.process.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert run.ask("SELECT count(*) FROM readings") == str(HOURS * len(METERS))
+
+
+def test_a_dead_engine_is_started_again(workspace):
+    with RunningPipeline(workspace, "--pace", "0") as run:
+        run.wait_for("the pipeline stays up until Ctrl-C")
+        valkey = next(c for c in psutil.Process(run.process.pid).children() if c.name() == "valkey-server")
+        valkey.kill()
+        run.wait_for("redis has ended and is started again")
+        run.wait_for(r"(?s)redis has ended.*the pipeline stays up until Ctrl-C")
+        run.process.terminate()
+        assert run.wait_for_end() == 0
+
+
+def test_nothing_outlives_a_killed_run(workspace):
+    with RunningPipeline(workspace, "--pace", "0") as run:
+        run.wait_for("the pipeline stays up until Ctrl-C")
+        children = psutil.Process(run.process.pid).children(recursive=True)
+        run.process.kill()
+        _, alive = psutil.wait_procs(children, timeout=30)
+        assert not alive
+
+
+def test_a_wrong_data_folder_ends_the_run_with_the_place_of_the_fault(workspace):
+    broken = workspace / "broken"
+    shutil.copytree(workspace / "data", broken)
+    file = broken / "Sensors" / "new_consumptions.csv"
+    lines = file.read_text().splitlines()
+    lines[4] = lines[4].rsplit(",", 1)[0] + ",plenty"
+    file.write_text("\n".join(lines))
+    run = run_to_end(workspace, "--data", "broken", "--state", "broken_state")
+    assert run.returncode == 1
+    assert "sensor_publisher cannot go on" in run.stderr
+    assert re.search(r"new_consumptions\.csv, line 5, column meter_reading: 'plenty' is not a number", run.stderr)
+    assert "Traceback" not in run.stderr
