@@ -16,17 +16,18 @@ GROUP = "postgre_consumer"
 def run(settings: Settings, stop: Stop) -> None:
     """Consume until told to stop."""
     wait_for_postgres(settings, Role.POSTGRES_CONSUMER, stop).close()
+    topics = [
+        settings.topic_postgre,
+        settings.topic_predictions,
+        settings.topic_weather,
+        settings.topic_anomalies,
+        settings.topic_dead_letters,
+    ]
     publisher = Publisher(settings, GROUP, stop)
     try:
         ConsumerLoop(
-            consumer=wait_for_consumer(settings, GROUP, stop),
-            topics=[
-                settings.topic_postgre,
-                settings.topic_predictions,
-                settings.topic_weather,
-                settings.topic_anomalies,
-                settings.topic_dead_letters,
-            ],
+            consumer=wait_for_consumer(settings, GROUP, topics, stop),
+            topics=topics,
             store=Warehouse(settings),
             decoder=Decoder(settings, read_dead_letter),
             dead_letters=DeadLetters(publisher, settings.topic_dead_letters, GROUP),

@@ -18,10 +18,12 @@ def run(settings: Settings, stop: Stop) -> None:
     """Consume until told to stop."""
     publisher = Publisher(settings, GROUP, stop)
     try:
-        partitions = len(publisher.partitions_of(settings.topic_redis))
+        topics = [settings.topic_redis]
+        consumer = wait_for_consumer(settings, GROUP, topics, stop)
+        partitions = len(consumer.partitions_for_topic(settings.topic_redis))
         ConsumerLoop(
-            consumer=wait_for_consumer(settings, GROUP, stop),
-            topics=[settings.topic_redis],
+            consumer=consumer,
+            topics=topics,
             store=History(settings, wait_for_redis(settings, stop), partitions),
             decoder=Decoder(settings),
             dead_letters=DeadLetters(publisher, settings.topic_dead_letters, GROUP),

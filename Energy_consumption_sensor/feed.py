@@ -57,7 +57,7 @@ def newest_tick(settings: Settings, stop: Stop | None = None) -> int | None:
 
     The topics are the publisher's only memory: it goes on after this step.
     """
-    consumer = wait_for_consumer(settings, None, stop)
+    consumer = wait_for_consumer(settings, None, settings.consumption_topics, stop)
     try:
         partitions = [
             TopicPartition(topic, number)

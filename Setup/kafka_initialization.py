@@ -108,7 +108,7 @@ def wait_for_topics(settings: Settings, stop: Stop | None = None) -> list[str]:
     )
 
 
-def make_consumer(settings: Settings, group: str | None, *, max_poll_records: int = 2000) -> Any:
+def make_consumer(settings: Settings, group: str | None) -> Any:
     """Make a consumer that commits nothing by itself.
 
     Raises:
@@ -121,7 +121,7 @@ def make_consumer(settings: Settings, group: str | None, *, max_poll_records: in
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
-            max_poll_records=max_poll_records,
+            max_poll_records=2000,
             max_partition_fetch_bytes=4 * 1024 * 1024,
             fetch_max_wait_ms=100,
             session_timeout_ms=15_000,
@@ -131,18 +131,28 @@ def make_consumer(settings: Settings, group: str | None, *, max_poll_records: in
         raise RetriableError(f"{type(error).__name__}: {error}") from error
 
 
-def wait_for_consumer(
-    settings: Settings, group: str | None, stop: Stop | None = None, *, max_poll_records: int = 2000
-) -> Any:
-    """Make a consumer, trying until the deadline.
+def wait_for_consumer(settings: Settings, group: str | None, topics: Sequence[str], stop: Stop | None = None) -> Any:
+    """Make a consumer that knows these topics, trying until the deadline.
+
+    A broker may hear of a new topic a moment after the one that made it. A consumer that joined its group before
+    that was once seen to spin without ever getting a partition.
 
     Raises:
-        UnreachableError: Kafka did not answer within START_DEADLINE_S.
+        UnreachableError: Kafka did not answer, or a topic did not show, within START_DEADLINE_S.
     """
+
+    def attempt() -> Any:
+        consumer = make_consumer(settings, group)
+        unknown = [topic for topic in topics if not consumer.partitions_for_topic(topic)]
+        if unknown:
+            consumer.close()
+            raise RetriableError(f"there is no topic {', '.join(unknown)}; energy-setup makes them")
+        return consumer
+
     return wait_for(
         "Kafka",
         settings.kafka_bootstrap_servers,
-        lambda: make_consumer(settings, group, max_poll_records=max_poll_records),
+        attempt,
         deadline_s=settings.start_deadline_s,
         stop=stop,
     )
@@ -234,4 +244,5 @@ def _connection(settings: Settings, client_id: str) -> dict[str, Any]:
         "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
         "client_id": client_id,
         "bootstrap_timeout_ms": 5_000,
+        "reconnect_backoff_max_ms": 2_000,  # the default, 30 s, outlasts a broker's restart
     }

@@ -9,6 +9,7 @@ import pytest
 
 from Consumers import postgre_consumer, redis_consumer
 from Energy_consumption_sensor.feed import Feed, newest_tick
+from Sensor_core.errors import UnreachableError
 from Sensor_core.reading import READING_SCHEMA
 from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup.kafka_initialization import Publisher
@@ -146,3 +147,9 @@ def test_hours_close_in_redis_once_and_in_order(settings, redis_client, feed):
     consume_until(redis_consumer.run, settings, lambda: redis_client.xlen(CLOSED_KEY) == 4)
     assert [entry for entry, _ in redis_client.xrange(CLOSED_KEY)] == expected
     assert redis_client.smembers(METERS_KEY) == {b"1:0", b"2:0", b"3:0"}
+
+
+def test_a_consumer_waits_for_its_topics_and_names_the_one_that_does_not_come(settings):
+    hurried = settings.model_copy(update={"topic_redis": "never_made", "start_deadline_s": 2.0})
+    with pytest.raises(UnreachableError, match="there is no topic never_made"):
+        redis_consumer.run(hurried, threading.Event())
