@@ -134,8 +134,8 @@ def make_consumer(settings: Settings, group: str | None) -> Any:
 def wait_for_consumer(settings: Settings, group: str | None, topics: Sequence[str], stop: Stop | None = None) -> Any:
     """Make a consumer that knows these topics, trying until the deadline.
 
-    A broker may hear of a new topic a moment after the one that made it. A consumer that joined its group before
-    that was once seen to spin without ever getting a partition.
+    A broker may hear of a new topic a moment after the one that made it, and a topic that nobody made would be polled
+    in vain for ever.
 
     Raises:
         UnreachableError: Kafka did not answer, or a topic did not show, within START_DEADLINE_S.
