@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 
 from Consumers.decoding import Message, Partition, Record
 from Sensor_core.interval import Interval
@@ -15,7 +14,8 @@ from Sensor_core.reading import Reading, Tick
 class Span:
     """The part of a partition that a batch covers: from the store's offset up to, not including, ``end``."""
 
-    start: int
+    start: int | None
+    """None: the store has no offset of this partition yet."""
     end: int
     first_read: int
     """Offset of the first message that Kafka still had; above ``start`` there is a gap."""
@@ -27,8 +27,8 @@ class Batch:
 
     spans: dict[Partition, Span] = field(default_factory=dict)
     records: list[tuple[Message, Record]] = field(default_factory=list)
-    clocks: dict[Partition, Tick] = field(default_factory=dict)
-    """Newest tick of each partition that had one."""
+    clocks: dict[Partition, datetime] = field(default_factory=dict)
+    """Hour of the newest tick of each partition that had one."""
 
     def __bool__(self) -> bool:
         return bool(self.spans)
@@ -61,7 +61,7 @@ class Buffer:
         self._interval = interval
         self._clock = clock
         self._entries: dict[Partition, list[Entry]] = {}
-        self._next: dict[Partition, int] = {}
+        self._next: dict[Partition, int | None] = {}
         self._ticks = 0
         self._size = 0
         self._oldest: float | None = None
@@ -71,8 +71,8 @@ class Buffer:
         """Partitions that are positioned here."""
         return frozenset(self._next)
 
-    def start(self, partition: Partition, offset: int) -> None:
-        """Take on a partition whose store wants ``offset`` next."""
+    def start(self, partition: Partition, offset: int | None) -> None:
+        """Take on a partition whose store wants ``offset`` next, or has none of it yet."""
         self.drop(partition)
         self._entries[partition], self._next[partition] = [], offset
 
@@ -120,11 +120,11 @@ class Buffer:
         batch.spans[partition] = Span(self._next[partition], end, taken[0][0])
         for _, message, record in taken:
             if type(record) is Tick:
-                batch.clocks[partition] = _newer(record, batch.clocks.get(partition))
+                batch.clocks[partition] = max(record.timestamp, batch.clocks.get(partition, record.timestamp))
             if record is not None:
                 batch.records.append((message, record))
         self._next[partition] = end
-        self._entries[partition] = list(islice(self._entries[partition], len(taken), None))
+        self._entries[partition] = self._entries[partition][len(taken) :]
         self._count(taken, -1)
 
     def _within(self, entries: Iterable[Entry], limit: int) -> Iterable[Entry]:
@@ -143,13 +143,3 @@ class Buffer:
     def _count(self, entries: list[Entry], sign: int) -> None:
         self._size += sign * len(entries)
         self._ticks += sign * sum(type(record) is Tick for _, _, record in entries)
-
-
-def _newer(tick: Tick, other: Tick | None) -> Tick:
-    return tick if other is None or tick.timestamp >= other.timestamp else other
-
-
-def clock_of(batch: Batch, partition: Partition) -> datetime | None:
-    """The newest tick's hour that a batch brings for a partition."""
-    tick = batch.clocks.get(partition)
-    return None if tick is None else tick.timestamp

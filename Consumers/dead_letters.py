@@ -22,7 +22,6 @@ class DeadLetters:
         self._publisher = publisher
         self._topic = topic
         self._consumer = consumer
-        self.count = 0
 
     def put(self, message: Message, reason: str) -> None:
         """Hand over one message; ``flush`` makes sure of it.
@@ -47,7 +46,6 @@ class DeadLetters:
             schema=DEAD_LETTER_SCHEMA,
             headers=[*headers, *message.headers],
         )
-        self.count += 1
 
     def flush(self) -> None:
         """Wait until all of them are acknowledged.

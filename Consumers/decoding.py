@@ -64,13 +64,11 @@ class Decoder:
     somebody's clock, and would push true readings out of the history rings.
     """
 
-    def __init__(self, settings: Settings, dead_letter: Callable[[Message], DeadLetter] | None = None) -> None:
+    def __init__(self, settings: Settings, dead_letter: Callable[[Message], DeadLetter]) -> None:
         self._interval = settings.interval
         self._max_ahead = settings.max_ahead_h * self._interval.steps_per_hour
         self._consumption = frozenset(settings.consumption_topics)
-        self._others = _decoders(settings, self._interval)
-        if dead_letter is not None:
-            self._others[settings.topic_dead_letters] = dead_letter
+        self._others = _decoders(settings, self._interval) | {settings.topic_dead_letters: dead_letter}
         self._clocks: dict[Partition, int] = {}
 
     def set_clock(self, partition: Partition, clock: datetime | None) -> None:

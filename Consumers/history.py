@@ -32,7 +32,6 @@ class History:
         self._partitions = partitions
         self._lag_steps = settings.ring_steps - settings.history_steps
         self._apply = client.register_script(SCRIPT)
-        self._new: set[Partition] = set()
 
     def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """Offsets and clocks as Redis has them; an empty Redis is filled from Postgres first.
@@ -44,9 +43,7 @@ class History:
             if not is_filled(self._client):
                 fill_cache(self._settings, self._client)
             state = {key.decode(): value.decode() for key, value in self._client.hgetall(STATE_KEY).items()}
-        found = {partition: self._position(state, partition) for partition in partitions}
-        self._new = {partition for partition, position in found.items() if position.next_offset is None}
-        return found
+        return {partition: self._position(state, partition) for partition in partitions}
 
     def _position(self, state: dict[str, str], partition: Partition) -> Position:
         offset, clock = state.get(f"offset:{partition[1]}"), state.get(f"clock:{partition[1]}")
@@ -92,7 +89,6 @@ class History:
             )
         if outcome == b"fenced":
             raise FencedError("Redis stands at other offsets")
-        self._new -= batch.spans.keys()
 
     def _pack(self, readings: list[Reading]) -> bytes:
         packed = np.empty(len(readings), dtype=PACKED)
@@ -103,10 +99,10 @@ class History:
 
     def _partition_entry(self, batch: Batch, partition: Partition) -> dict[str, object]:
         span = batch.spans[partition]
-        tick = batch.clocks.get(partition)
+        clock = batch.clocks.get(partition)
         return {
             "number": partition[1],
-            "start": "none" if partition in self._new else str(span.start),
+            "start": "none" if span.start is None else str(span.start),
             "end": str(span.end),
-            "clock": None if tick is None else self._interval.step_of(tick.timestamp),
+            "clock": None if clock is None else self._interval.step_of(clock),
         }

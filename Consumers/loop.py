@@ -159,7 +159,7 @@ class ConsumerLoop:
             first = earliest[TopicPartition(*partition)]
             offset = first if position.next_offset is None else position.next_offset
             self._consumer.seek(TopicPartition(*partition), max(first, offset))
-            self._buffer.start(partition, offset)
+            self._buffer.start(partition, position.next_offset)
             self._decoder.set_clock(partition, position.clock)
         self._unpositioned -= positions.keys()
 

@@ -1,12 +1,9 @@
 """Stores what all topics hold in Postgres: the warehouse's only writer of stream data."""
 
 from Consumers.batching import Policy
-from Consumers.dead_letters import DeadLetters, read_dead_letter
-from Consumers.decoding import Decoder
-from Consumers.loop import ConsumerLoop
+from Consumers.service import consume
 from Consumers.warehouse import Warehouse
-from Setup.kafka_initialization import Publisher, wait_for_consumer
-from Setup.lifecycle import Heartbeat, Stop, run_service, service_arguments
+from Setup.lifecycle import Stop, run_service, service_arguments
 from Setup.postgres import Role, wait_for_postgres
 from Setup.settings import Settings
 
@@ -23,21 +20,8 @@ def run(settings: Settings, stop: Stop) -> None:
         settings.topic_anomalies,
         settings.topic_dead_letters,
     ]
-    publisher = Publisher(settings, GROUP, stop)
-    try:
-        ConsumerLoop(
-            consumer=wait_for_consumer(settings, GROUP, topics, stop),
-            topics=topics,
-            store=Warehouse(settings),
-            decoder=Decoder(settings, read_dead_letter),
-            dead_letters=DeadLetters(publisher, settings.topic_dead_letters, GROUP),
-            policy=Policy(settings.batch_updates, settings.batch_max_age_s, settings.batch_max_messages),
-            interval=settings.interval,
-            stop=stop,
-            heartbeat=Heartbeat(settings.heartbeat_file),
-        ).run()
-    finally:
-        publisher.close()
+    policy = Policy(settings.batch_updates, settings.batch_max_age_s, settings.batch_max_messages)
+    consume(settings, stop, group=GROUP, topics=topics, make_store=lambda _: Warehouse(settings), policy=policy)
 
 
 def main(arguments: list[str] | None = None) -> int:

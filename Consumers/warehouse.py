@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class in lower case
 from psycopg2.extras import execute_values
 
-from Consumers.batching import Batch, Span, clock_of
+from Consumers.batching import Batch, Span
 from Consumers.decoding import Message, Partition, Record
 from Consumers.loop import Position, Refuse
 from Consumers.statements import TARGETS, Target, statement
@@ -37,7 +37,6 @@ class Warehouse:
         self._connection: Connection | None = None
         self._months: set[Month] = set()
         self._first_seen: dict[MeterId, datetime] = {}
-        self._new: set[Partition] = set()
 
     def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """Offsets and clocks as stored.
@@ -45,12 +44,9 @@ class Warehouse:
         Raises:
             RetriableError: Postgres does not answer.
         """
-        wanted = set(partitions)
         with curable_errors(), self._transaction() as cursor:
-            cursor.execute('SELECT topic, "partition", next_offset, clock FROM consumer_offsets')
-            stored = {(topic, number): Position(offset, clock) for topic, number, offset, clock in cursor.fetchall()}
-        self._new = (self._new | wanted) - stored.keys()
-        return {partition: stored.get(partition, Position(None, None)) for partition in wanted}
+            stored = _stored_positions(cursor)
+        return {partition: stored.get(partition, Position(None, None)) for partition in partitions}
 
     def limit(self, oldest: int | None) -> int | None:  # noqa: ARG002 - others need it
         """The warehouse takes whatever comes."""
@@ -72,7 +68,6 @@ class Warehouse:
                     rows = [(*meter, seen) for meter, seen in first_seen.items()]
                     execute_values(cursor, statement("store_meters"), rows, page_size=len(rows))
         self._first_seen |= first_seen
-        self._new -= batch.spans.keys()
 
     def _transaction(self) -> "_Transaction":
         if self._connection is None:
@@ -103,10 +98,8 @@ class Warehouse:
         for partition, span in sorted(batch.spans.items()):
             topic, number = partition
             arguments = {"topic": topic, "partition": number, "start": span.start, "end": span.end}
-            arguments |= {"clock": clock_of(batch, partition)}
-            cursor.execute(statement("move_offset"), arguments)
-            if cursor.rowcount == 0 and partition in self._new:
-                cursor.execute(statement("first_offset"), arguments)
+            arguments |= {"clock": batch.clocks.get(partition)}
+            cursor.execute(statement("first_offset" if span.start is None else "move_offset"), arguments)
             if cursor.rowcount == 0:
                 if _is_stored(cursor, batch.spans):
                     return False
@@ -161,16 +154,20 @@ class _Transaction:
             self._warehouse.forget_connection()
 
 
+def _stored_positions(cursor: Cursor) -> dict[Partition, Position]:
+    cursor.execute('SELECT topic, "partition", next_offset, clock FROM consumer_offsets')
+    return {(topic, number): Position(offset, clock) for topic, number, offset, clock in cursor.fetchall()}
+
+
 def _is_stored(cursor: Cursor, spans: dict[Partition, Span]) -> bool:
-    cursor.execute('SELECT topic, "partition", next_offset FROM consumer_offsets')
-    stored = {(topic, number): offset for topic, number, offset in cursor.fetchall()}
-    return all(stored.get(partition) == span.end for partition, span in spans.items())
+    stored = _stored_positions(cursor)
+    return all(partition in stored and stored[partition].next_offset == span.end for partition, span in spans.items())
 
 
 def _note_gaps(cursor: Cursor, batch: Batch) -> None:
     """Offsets that retention deleted before they were read."""
     for (topic, number), span in batch.spans.items():
-        if span.first_read > span.start:
+        if span.start is not None and span.first_read > span.start:
             logger.error(
                 "%s-%d: offsets %d to %d are gone", topic, number, span.start, span.first_read,
                 extra={"event": "data_gap"},

@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import numpy as np
 
 from Predictor.forecasting.snapshot import Floats
+from Setup.buildings_info import SLOT
 from Setup.redis_client import METERS_KEY, RING_PREFIX, Client, curable_errors
 from Setup.settings import Settings
-
-_SLOT_VALUES: Final = 3
-"""Step, known_at and energy; see Setup.buildings_info.SLOT."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,15 @@ class Rings:
         with curable_errors():
             names = sorted(self._client.smembers(METERS_KEY), key=_meter_id)
             rings = self._client.mget([RING_PREFIX.encode() + name for name in names]) if names else []
-        size = self._slots * _SLOT_VALUES * 8
+        size = self._slots * SLOT.itemsize
         packed = b"".join((ring or b"").ljust(size, b"\0") for ring in rings)
-        slots = np.frombuffer(packed, dtype="<f8").reshape(len(names), self._slots, _SLOT_VALUES)
-        known = (slots[..., 0] > 0) & (slots[..., 0] <= origin) & (slots[..., 1] <= known_at.timestamp())
+        slots = np.frombuffer(packed, dtype=SLOT).reshape(len(names), self._slots)
+        step = slots["step"]
+        known = (step > 0) & (step <= origin) & (slots["known_at"] <= known_at.timestamp())
         wanted = np.arange(origin - self._steps + 1, origin + 1)
         place = wanted % self._slots
-        visible = known[:, place] & (slots[:, place, 0] == wanted)
-        readings = np.where(visible, slots[:, place, 2], np.nan)
+        visible = known[:, place] & (step[:, place] == wanted)
+        readings = np.where(visible, slots["kwh"][:, place], np.nan)
         seen = np.asarray(known.any(axis=1))
         meters = [_meter_id(name) for name, is_seen in zip(names, seen.tolist(), strict=True) if is_seen]
         return Past(meters, readings[seen])

@@ -98,7 +98,7 @@ def fill_cache(settings: Settings, client: Client) -> None:
 
 
 def _fill(settings: Settings, client: Client, connection: Connection) -> None:
-    client.set(METADATA_KEY, _read_metadata(connection).model_dump_json())
+    client.set(METADATA_KEY, read_metadata(connection).model_dump_json())
     rings = _read_rings(settings, connection)
     pipeline = client.pipeline(transaction=False)
     for meter, ring in rings.items():
@@ -112,7 +112,8 @@ def _fill(settings: Settings, client: Client, connection: Connection) -> None:
     logger.info("cache filled: %d meters", len(rings), extra={"event": "cache_filled", "meters": len(rings)})
 
 
-def _read_metadata(connection: Connection) -> Metadata:
+def read_metadata(connection: Connection) -> Metadata:
+    """Sites and buildings as Postgres has them, by id."""
     with connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute("SELECT * FROM sites ORDER BY site_id")
         sites = [Site.model_validate(row) for row in cursor.fetchall()]

@@ -8,9 +8,9 @@ from typing import Any, Final, LiteralString
 import pandas as pd
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in lower case
 
-from Sensor_core.building import M2_PER_SQUARE_FOOT, Building, Site
 from Sensor_core.interval import Interval
 from Sensor_core.weather import QUANTITY_NAMES
+from Setup.buildings_info import read_metadata
 from Setup.data_folder import DataFolder
 from Training_scripts.dataset import EnergyHistory, energy_history
 
@@ -18,10 +18,6 @@ _CHUNK_ROWS: Final = 200_000
 _READINGS: Final = """
 SELECT building_id, meter, "timestamp", meter_reading_kwh, known_at FROM readings
 """
-_BUILDINGS: Final = """
-SELECT building_id, site_id, primary_use, floor_area_m2, year_built, floor_count FROM buildings
-"""
-_SITES: Final = "SELECT site_id, time_zone, latitude, longitude, country FROM sites ORDER BY site_id"
 _WEATHER: Final = """
 SELECT site_id, "timestamp", air_temperature_c, dew_temperature_c, cloud_coverage_oktas, precipitation_mm,
        sea_level_pressure_hpa, wind_direction_deg, wind_speed_m_s
@@ -47,24 +43,11 @@ def history_of_warehouse(connection: Connection, interval: Interval) -> EnergyHi
     Raises:
         DataFolderError: It holds no readings.
     """
-    sites = [Site(**row) for row in _rows(connection, _SITES)]
-    buildings = {row["building_id"]: _building(row) for row in _rows(connection, _BUILDINGS)}
+    metadata = read_metadata(connection)
+    buildings = {building.building_id: building for building in metadata.buildings}
     weather = pd.concat(_chunks(connection, _WEATHER, ("site_id", "timestamp", *QUANTITY_NAMES)))
     names = ("building_id", "meter", "timestamp", "meter_reading_kwh", "known_at")
-    return energy_history(interval, sites, buildings, _chunks(connection, _READINGS, names), weather)
-
-
-def _building(row: dict[str, Any]) -> Building:
-    area_m2 = row.pop("floor_area_m2")
-    return Building(**row, square_feet=None if area_m2 is None else area_m2 / M2_PER_SQUARE_FOOT)
-
-
-def _rows(connection: Connection, query: LiteralString) -> Iterator[dict[str, Any]]:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        names = [column.name for column in cursor.description or ()]
-        for row in cursor.fetchall():
-            yield dict(zip(names, row, strict=True))
+    return energy_history(interval, metadata.sites, buildings, _chunks(connection, _READINGS, names), weather)
 
 
 def _chunks(connection: Connection, query: LiteralString, names: tuple[str, ...]) -> Iterator[pd.DataFrame]:

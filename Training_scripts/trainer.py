@@ -6,6 +6,7 @@ MODEL_DIR, where the predictor takes it over between two hours; any other is dro
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Final
 
 import msgspec
@@ -43,12 +44,8 @@ def train_once(settings: Settings) -> str | None:
         RetriableError: Postgres does not answer.
         ModelError: There is too little history yet.
     """
-    with curable_errors():
-        connection = connect(settings, Role.TRAINER)
-        try:
-            history = history_of_warehouse(connection, settings.interval)
-        finally:
-            connection.close()
+    with curable_errors(), closing(connect(settings, Role.TRAINER)) as connection:
+        history = history_of_warehouse(connection, settings.interval)
     hours = (history.stop - history.first) // settings.interval.steps_per_hour
     if hours < settings.training_min_history_h:
         raise ModelError(f"{hours} h of history are too little to train on: {settings.training_min_history_h} h")
@@ -70,17 +67,17 @@ def _register(settings: Settings, version: str, card: Card) -> None:
         version, card.created_at, card.trained_from, card.trained_until, card.meters,
         Json(card.scores), Json(msgspec.to_builtins(card)),
     )  # fmt: skip
-    with curable_errors():
-        connection = connect(settings, Role.TRAINER)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(
-                    "INSERT INTO models (model, trained_at, training_from, training_to, meters, scores, card,"
-                    " promoted_at) VALUES (%s, %s, %s, %s, %s, %s, %s, now()) ON CONFLICT (model) DO NOTHING",
-                    row,
-                )
-        finally:
-            connection.close()
+    with (
+        curable_errors(),
+        closing(connect(settings, Role.TRAINER)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(
+            "INSERT INTO models (model, trained_at, training_from, training_to, meters, scores, card, promoted_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, now()) ON CONFLICT (model) DO NOTHING",
+            row,
+        )
 
 
 def run(settings: Settings, stop: Stop) -> None:

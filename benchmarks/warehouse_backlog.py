@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 TOPIC, DEAD_LETTERS = "energy_consumption_postgre", "energy_dead_letters"
-SUBSET_S = 0.05
+LOOK_EVERY_S = 0.05
 BARE_BATCH = 20_000
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -83,7 +83,7 @@ def run_ours(messages: int) -> float:
                     ended.append(time.monotonic())
                     stop.set()
                     return
-                time.sleep(SUBSET_S)
+                time.sleep(LOOK_EVERY_S)
 
     threading.Thread(target=watch, daemon=True).start()
     run(settings, stop)
@@ -204,6 +204,21 @@ def compare(readings: int, rounds: int, quix_python: str | None) -> None:
         print(f"{name:<13} {statistics.median(values):>9,.0f} messages/s   {statistics.median(ratios):.2f}")
 
 
+def prepare() -> None:
+    """Migrate the database and create the topics."""
+    from Setup.kafka_initialization import wait_for_topics
+    from Setup.postgres import Role, connect, migrate, set_passwords
+    from Setup.settings import load_settings
+
+    settings = load_settings()
+    connection = connect(settings, Role.ADMIN)
+    migrate(connection)
+    connection.autocommit = False
+    set_passwords(connection, settings)
+    connection.close()
+    wait_for_topics(settings)
+
+
 def main() -> None:
     """Start the engines, prepare the tables, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -218,8 +233,6 @@ def main() -> None:
         print(run(options.messages))
         return
     from Setup.embedded.engines import Engines
-    from Setup.kafka_initialization import wait_for_topics
-    from Setup.postgres import Role, connect, migrate, set_passwords
     from Setup.settings import load_settings
 
     settings = load_settings()
@@ -240,13 +253,7 @@ def main() -> None:
             "POSTGRES_DB": settings.postgres_db,
             "POSTGRES_PASSWORD": settings.postgres_password.get_secret_value(),
         }
-        settings = load_settings()
-        connection = connect(settings, Role.ADMIN)
-        migrate(connection)
-        connection.autocommit = False
-        set_passwords(connection, settings)
-        connection.close()
-        wait_for_topics(settings)
+        prepare()
         compare(options.readings, options.rounds, options.quix_python)
 
 

@@ -1,0 +1,43 @@
+"""What both consumers are made of; they differ in their topics, their store, and when they write."""
+
+from collections.abc import Callable
+from typing import Any
+
+from Consumers.batching import Policy
+from Consumers.dead_letters import DeadLetters, read_dead_letter
+from Consumers.decoding import Decoder
+from Consumers.loop import ConsumerLoop, Store
+from Setup.kafka_initialization import Publisher, wait_for_consumer
+from Setup.lifecycle import Heartbeat, Stop
+from Setup.settings import Settings
+
+
+def consume(
+    settings: Settings, stop: Stop, *, group: str, topics: list[str], make_store: Callable[[Any], Store], policy: Policy
+) -> None:
+    """Move messages into a store until told to stop.
+
+    Args:
+        settings: All settings.
+        stop: Ends it.
+        group: Name of the consumer group, and of this consumer in its dead letters.
+        topics: What to read.
+        make_store: Makes the store; it is given the Kafka consumer, which knows the topics.
+        policy: When to write.
+    """
+    publisher = Publisher(settings, group, stop)
+    try:
+        consumer = wait_for_consumer(settings, group, topics, stop)
+        ConsumerLoop(
+            consumer=consumer,
+            topics=topics,
+            store=make_store(consumer),
+            decoder=Decoder(settings, read_dead_letter),
+            dead_letters=DeadLetters(publisher, settings.topic_dead_letters, group),
+            policy=policy,
+            interval=settings.interval,
+            stop=stop,
+            heartbeat=Heartbeat(settings.heartbeat_file),
+        ).run()
+    finally:
+        publisher.close()
