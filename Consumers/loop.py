@@ -20,6 +20,7 @@ from kafka.errors import KafkaError
 from Consumers.batching import Batch, Buffer, Entry, Policy
 from Consumers.dead_letters import DeadLetters
 from Consumers.decoding import Decoder, Message, Partition
+from Consumers.stall import StallDetector
 from Sensor_core.errors import FencedError, InvalidRecordError, RetriableError
 from Sensor_core.interval import Interval
 from Setup.lifecycle import Backoff, Heartbeat, Stop
@@ -113,6 +114,7 @@ class ConsumerLoop:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._writing: Future[Batch] | None = None
         self._given_up = Stop()
+        self._stall = StallDetector(consumer)
         self._listener = _Listener(consumer)
         consumer.subscribe(topics, listener=self._listener)
 
@@ -129,6 +131,7 @@ class ConsumerLoop:
 
     def _turn(self) -> None:
         polled = self._consumer.poll(timeout_ms=POLL_MS)
+        self._stall.polled(sum(map(len, polled.values())), self._reading)
         self._heartbeat.beat()
         self._follow_assignment()
         self._position()
@@ -137,6 +140,10 @@ class ConsumerLoop:
         self._settle()
         self._write_if_due()
         self._breathe()
+
+    def _reading(self) -> list[TopicPartition]:
+        paused = self._consumer.paused()
+        return [place for partition in self._buffer.partitions if (place := TopicPartition(*partition)) not in paused]
 
     def _follow_assignment(self) -> None:
         while not self._listener.events.empty():

@@ -5,7 +5,8 @@ Why each override stands here (measured on kafka-python 3.0.12):
 - ``enable_idempotence`` is said explicitly: some other settings switch it off with a warning only;
 - the producer has no memory bound of its own: ``Publisher`` bounds what is in flight;
 - ``auto_offset_reset`` only decides where an unpositioned partition idles: every partition is paused on
-  assignment and read from the offset that the store has.
+  assignment and read from the offset that the store has;
+- a rebalance whose SyncGroup outlasts one ``poll`` is forgotten: see ``_finish_what_was_begun``.
 """
 
 import logging
@@ -115,7 +116,7 @@ def make_consumer(settings: Settings, group: str | None) -> Any:
         RetriableError: The brokers did not answer.
     """
     try:
-        return KafkaConsumer(
+        consumer = KafkaConsumer(
             **_connection(settings, group or "energy-reader"),
             group_id=group,
             enable_auto_commit=False,
@@ -129,6 +130,20 @@ def make_consumer(settings: Settings, group: str | None) -> Any:
         )
     except KafkaError as error:
         raise RetriableError(f"{type(error).__name__}: {error}") from error
+    _finish_what_was_begun(consumer)
+    return consumer
+
+
+def _finish_what_was_begun(consumer: Any) -> None:
+    """Make the client come back to a rebalance that a ``poll`` has begun and not finished.
+
+    When new metadata was the reason to rejoin, the reason is gone as soon as the leader has assigned the partitions; if
+    ``poll`` times out between that and the answer to SyncGroup, kafka-python 3.0.12 never looks for the answer: the
+    assignment is never told, heartbeats stay off, and polling goes on in vain.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001 - there is no public way
+    need_rejoin = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: coordinator.rejoining or need_rejoin()
 
 
 def wait_for_consumer(settings: Settings, group: str | None, topics: Sequence[str], stop: Stop | None = None) -> Any:
