@@ -48,7 +48,7 @@ class StampConverter:
             if site is None or site.stamps == "utc":
                 continue
             rows = np.flatnonzero((site_of_row == site_id) & ~has_zone[codes])
-            table = _ClockTable(site, np.unique(codes[rows]), naive_ns)
+            table = ClockTable(site, np.unique(codes[rows]), naive_ns)
             unreal = np.flatnonzero(table.unreal[codes[rows]])
             if unreal.size:
                 text = f"does not exist on the clock of {site.time_zone}; is the site's stamps column right?"
@@ -70,8 +70,14 @@ class StampConverter:
         return second
 
 
-class _ClockTable:
-    """For each distinct stamp: its offset from UTC, and whether the clock shows it once, twice, or never."""
+class ClockTable:
+    """For each distinct stamp: its offset from UTC, and whether the clock shows it once, twice, or never.
+
+    Args:
+        site: Gives zone and kind of stamps, which are not UTC.
+        codes: Places in ``naive_ns`` of the stamps to look up.
+        naive_ns: Stamps as the clock shows them. [ns since 1970]
+    """
 
     def __init__(self, site: Site, codes: np.ndarray, naive_ns: np.ndarray) -> None:
         self.offset_ns = np.zeros(len(naive_ns), dtype="int64")

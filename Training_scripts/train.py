@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from Setup.postgres import Role, wait_for_postgres
 from Setup.settings import Settings, load_settings
 from Training_scripts.dataset import EnergyHistory
 from Training_scripts.fitting import calibrated, fit
+from Training_scripts.options import utc_time
 from Training_scripts.samples import WARM_UP_DAYS
 from Training_scripts.sources import history_of_folder, history_of_warehouse
 from Training_scripts.validation import (
@@ -122,15 +123,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the sample (%(default)s)")
     return parser
-
-
-def utc_time(text: str) -> datetime:
-    """Parse a time of the command line; without a zone it is UTC."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2016-11-15T00:00") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _history(data: Path | None, settings: Settings) -> EnergyHistory:
