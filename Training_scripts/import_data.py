@@ -103,6 +103,8 @@ def _run(arguments: argparse.Namespace, settings: Settings, findings: Findings) 
     console = Console(stderr=True)
     began = datetime.now(UTC)
     facts: dict[str, object] = {"source": str(arguments.folder), "began_at": began.isoformat(timespec="seconds")}
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
     try:
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.out, prefix=".import_")))

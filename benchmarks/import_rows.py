@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 BUILDINGS, METERS, SITES = 1449, 2380, 16
-SITE_HOURS = np.datetime64("2016-01-01T00:00:00")
+FIRST_HOUR = np.datetime64("2016-01-01T00:00:00")
+PASSWORD = "benchmark"  # noqa: S105 - of a server that this run makes and removes
 NO_HEADER = arrow_csv.WriteOptions(include_header=False)
 WEATHER = (
     "air_temperature,cloud_coverage,dew_temperature,precip_depth_1_hr,sea_level_pressure,wind_direction,wind_speed"
@@ -43,10 +44,10 @@ def make_files(folder: Path, rows: int) -> int:
     with (folder / "train.csv").open("wb") as stream:
         stream.write(b"building_id,meter,timestamp,meter_reading\n")
         for hour in range(hours):
-            stamp = np.full(METERS, SITE_HOURS + np.timedelta64(hour, "h"), dtype="datetime64[s]")
+            stamp = np.full(METERS, FIRST_HOUR + np.timedelta64(hour, "h"), dtype="datetime64[s]")
             kwh = np.round(random.gamma(2, 100, METERS), 4)
             arrow_csv.write_csv(pa.table([building_id, meter, stamp, kwh], names=list("bmtv")), stream, NO_HEADER)
-    stamps = [str(SITE_HOURS + np.timedelta64(hour, "h")).replace("T", " ") for hour in range(hours)]
+    stamps = [str(FIRST_HOUR + np.timedelta64(hour, "h")).replace("T", " ") for hour in range(hours)]
     lines = [f"{site},{stamp},12.5,4.0,5.0,0.0,1013.1,180.0,3.1\n" for site in range(SITES) for stamp in stamps]
     (folder / "weather_train.csv").write_text(f"site_id,timestamp,{WEATHER}\n" + "".join(lines))
     return hours * METERS
@@ -73,7 +74,7 @@ class Postgres:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.engine = PostgresEngine(state, self.port, password="benchmark", database="energy")
+        self.engine = PostgresEngine(state, self.port, password=PASSWORD, database="energy")
         self.engine.start(lambda _line: None)
 
     def processor_s(self) -> float:
@@ -101,7 +102,7 @@ def main() -> None:
         shutil.rmtree(folder / "out")
         postgres = Postgres(folder / "state")
         try:
-            settings = {"POSTGRES_PORT": str(postgres.port), "POSTGRES_PASSWORD": "benchmark"}
+            settings = {"POSTGRES_PORT": str(postgres.port), "POSTGRES_PASSWORD": PASSWORD}
             before = postgres.processor_s()
             measured = run([str(folder / "kaggle"), "--to", "postgres", "--report", str(folder)], settings)
             print(row("postgres", measured, postgres.processor_s() - before))

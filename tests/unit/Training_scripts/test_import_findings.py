@@ -309,9 +309,10 @@ def dirty(tmp_path_factory):
     (source / "building_metadata.csv").write_text((folder / "s" / "building_metadata.csv").read_text())
     weather = pd.read_csv(folder / "s" / "weather.csv")
     at = pd.to_datetime(weather["timestamp"])
-    weather.loc[at.dt.hour == 5, "air_temperature"] = -9999
+    even = at.dt.day % 2 == 0
+    weather.loc[(at.dt.hour == 5) & even, "air_temperature"] = -9999
     weather["timestamp"] = (at - pd.to_timedelta(np.where(weather["site_id"] == 1, 7, 0), unit="min")).astype("str")
-    weather = weather[~((weather["site_id"] == 0) & at.dt.hour.between(15, 22))]
+    weather = weather[~((weather["site_id"] == 0) & at.dt.hour.between(15, 22) & even)]
     weather.to_csv(source / "weather_train.csv", index=False)
     (source / "places.csv").write_text(
         "site_id,time_zone,latitude,longitude,country,stamps\n0,America/New_York,40.7,-74,US,utc\n"
@@ -328,14 +329,14 @@ def test_a_folder_with_dirty_weather_is_imported_trained_on_and_forecast(dirty, 
     options = ["--sites", str(source / "places.csv"), "--replay-from", "2016-11-08"]
     folder, report = imported(source, out, *options)
     found = counts(report, "weather_train.csv")
-    days = at.dt.date.nunique()
-    assert found["sentinel for missing: taken as missing"] == 2 * days
+    even_days = at[at.dt.day % 2 == 0].dt.date.nunique()
+    assert found["sentinel for missing: taken as missing"] == 2 * even_days
     assert found["stamp off the hour: taken to the nearest hour"] == (original.weather()["site_id"] == 1).sum()
     holes = [case["value"] for case in cases(out) if case["reason"].startswith("hole")]
     table = folder.weather().groupby("site_id")["timestamp"].agg(["min", "max", "count"])
     expected = (table["max"] - table["min"]).dt.total_seconds() / 3600 + 1 - table["count"]
     assert sum(int(hole.split(" h")[0]) for hole in holes) == expected.sum()
-    assert sum(hole.startswith("8 h") for hole in holes) > 20
+    assert sum(hole.startswith("8 h") for hole in holes) > even_days / 2
     assert len(folder.weather()) < len(original.weather())
     assert train.main(["--data", str(out), "--out", str(tmp_path / "models"), "--threads", "1"]) == 0
     history = history_of_folder(out, Interval())
