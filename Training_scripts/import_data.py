@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Findings(arguments.report or arguments.out or Path()) as findings:
             _run(arguments, settings, findings)
     except (EnergyError, OSError, psycopg2.Error) as error:
-        print(f"energy-import: {str(error).strip()}", file=sys.stderr)
+        print(f"energy-import: {str(error).strip().splitlines()[0]}", file=sys.stderr)
         return 1
     return 0
 

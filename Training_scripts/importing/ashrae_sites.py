@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from Sensor_core.building import KWH_PER_UNIT, Site
 from Sensor_core.errors import DataFolderError
+from Training_scripts.importing.source import opened
 
 REQUIRED: Final = ("site_id", "time_zone", "latitude", "longitude", "country")
 _TABLE: Final = """
@@ -86,7 +87,7 @@ def read_sites(file: Path, numbers: dict[str, int] | None = None) -> dict[str, S
         DataFolderError: A column is missing or a cell is wrong.
     """
     sites = {}
-    with file.open(newline="", encoding="utf-8-sig") as stream:
+    with opened(file) as stream:
         reader = csv.DictReader(stream)
         for column in REQUIRED:
             if column not in (reader.fieldnames or ()):

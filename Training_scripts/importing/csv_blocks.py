@@ -89,9 +89,20 @@ class Block:
 
 
 def header_of(file: Path) -> list[str]:
-    """Names in the first line."""
-    with _open(file) as (stream, _):
-        return _names(stream.readline())
+    """Names in the first line.
+
+    Raises:
+        DataFolderError: It is no text, or a name stands there twice.
+    """
+    try:
+        with _open(file) as (stream, _):
+            names = _names(stream.readline())
+    except (OSError, EOFError) as error:
+        raise DataFolderError(f"{file} cannot be read: {error}") from None
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataFolderError(f"{file}, line 1: column {twice!r} stands there twice")
+    return names
 
 
 def require_columns(file: Path, names: Sequence[str], *needed: str) -> None:
@@ -226,7 +237,7 @@ def _parsed(texts: "pd.Series[str]", kind: Kind) -> Column:
     if kind == "number":
         broken = np.isnan(numbers) & ~empty & ~texts.str.lower().isin(_NOT_A_NUMBER).to_numpy()
     else:
-        broken = ~(np.abs(numbers) < 2**53) | (numbers % 1 != 0)
+        broken = ~(np.abs(numbers) < 2**53) | (numbers != np.floor(numbers))
         numbers = np.where(broken, 0, numbers).astype(np.int64)
     rows = np.flatnonzero(broken)
     return Column(numbers, (), empty, Bad(rows, texts.iloc[rows].tolist(), _REASONS[kind]) if rows.size else None)

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import pandas as pd
 
+from Setup.postgres import Role, wait_for_postgres
 from Setup.settings import Settings
 from Training_scripts.importing.folder_writing import ReadingFiles, write_tables, write_weather
 from Training_scripts.importing.readings import Records
@@ -45,6 +46,8 @@ class Outputs:
         self._readings = self._replayed = 0
 
     def __enter__(self) -> Self:
+        if self._settings is not None:  # say so now, not after minutes of reading
+            wait_for_postgres(self._settings, Role.ADMIN).close()
         self._stack.enter_context(self._pool)
         return self
 

@@ -110,6 +110,8 @@ class ReadingChecks:
         names = header_of(self._file.path)
         require_columns(self._file.path, names, "timestamp")
         known = self._known_columns(names)
+        if not known:
+            return
         ids = np.array([self._buildings[name].building_id for name in known], dtype=np.int64)
         kinds: dict[str, Kind] = {"timestamp": "text", **dict.fromkeys(known, "number")}
         for block in read_blocks(self._file.path, kinds, advance):
@@ -133,7 +135,7 @@ class ReadingChecks:
         unknown = [name for name in names if name != "timestamp" and name not in self._buildings]
         reason = "building that the metadata does not have: the whole column"
         self._findings.add(self._name, "dropped", reason, ((1, name, "") for name in unknown))
-        return list(dict.fromkeys(name for name in names if name in self._buildings))
+        return [name for name in names if name in self._buildings]
 
     def _refuse_lines(self, block: Block) -> None:
         ragged = ((line, "", text) for line, text in block.ragged)

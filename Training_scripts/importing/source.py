@@ -87,5 +87,5 @@ def require(folder: Path, *names: str) -> Path:
 def opened(file: Path) -> IO[str]:
     """Open a CSV, plain or gzipped, for reading."""
     if file.suffix == ".gz":
-        return cast("IO[str]", gzip.open(file, "rt", encoding="utf-8-sig", newline=""))
-    return file.open(encoding="utf-8-sig", newline="")
+        return cast("IO[str]", gzip.open(file, "rt", encoding="utf-8-sig", errors="replace", newline=""))
+    return file.open(encoding="utf-8-sig", errors="replace", newline="")

@@ -5,10 +5,13 @@ consumers' own statements. Each week is one transaction, and loading it again ch
 """
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 import numpy as np
@@ -29,7 +32,12 @@ from Setup.settings import Settings
 from Training_scripts.importing.readings import Factors, Records
 from Training_scripts.importing.source import Source
 
+Span = tuple[datetime, datetime]
+NewMeter = tuple[int, int, datetime]
+"""Building, meter code, start of the first interval."""
+
 WEATHER_SOURCE: Final = "import"
+_CONNECTIONS: Final = 2
 _EPOCH_2000_S: Final = 946_684_800
 _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END: Final = b"\xff\xff"
@@ -57,7 +65,7 @@ GROUP BY b.site_id, r.meter, r."timestamp"
 
 @contextmanager
 def warehouse_load(settings: Settings, source: Source, tables: Path) -> Iterator["WarehouseLoad"]:
-    """Connect, and bring schema and metadata up to date.
+    """Connect, and bring schema and metadata up to date; at the end, wait until all is stored.
 
     Args:
         settings: Say where Postgres is.
@@ -67,37 +75,49 @@ def warehouse_load(settings: Settings, source: Source, tables: Path) -> Iterator
     Raises:
         UnreachableError: Postgres does not answer in time.
     """
-    connection = wait_for_postgres(settings, Role.ADMIN)
-    try:
-        with curable_errors():
-            migrate(connection)
-            connection.autocommit = False
-            upload_metadata(connection, DataFolder(tables, settings.interval))
-            yield WarehouseLoad(connection, source, settings.interval)
-    finally:
-        connection.close()
+    with ExitStack() as stack, curable_errors():
+        connections = [wait_for_postgres(settings, Role.ADMIN) for _ in range(_CONNECTIONS)]
+        for connection in connections:
+            stack.callback(connection.close)
+        migrate(connections[0])
+        connections[0].autocommit = False
+        upload_metadata(connections[0], DataFolder(tables, settings.interval))
+        load = WarehouseLoad(connections, source, settings.interval)
+        with load.pool:
+            yield load
+            load.wait(0)
 
 
 class WarehouseLoad:
-    """Loads readings week by week, and weather, over one connection."""
+    """Loads weather, and readings week by week, two weeks at a time."""
 
-    def __init__(self, connection: Connection, source: Source, interval: Interval) -> None:
-        self._connection = connection
+    def __init__(self, connections: Sequence[Connection], source: Source, interval: Interval) -> None:
+        self._connections: SimpleQueue[Connection] = SimpleQueue()
+        for connection in connections:
+            self._connections.put(connection)
         self._interval = interval
         self._factors = Factors(source.meters)
         self._seen: set[int] = set()
+        self._stored: deque[Future[None]] = deque()
+        self.pool = ThreadPoolExecutor(len(connections))
         self.rows = 0
-        """Readings loaded so far."""
+        """Readings taken so far."""
 
     def add(self, records: Records) -> None:
-        """Load the readings of one week, which hold one a meter and interval."""
+        """Take the readings of one week, one a meter and interval; weeks come in the order of time."""
         if not len(records):
             return
-        try:
-            self._store(records, straight=True)
-        except psycopg2.errors.UniqueViolation:  # a consumer was faster
-            self._store(records, straight=False)
+        span = (_utc(records["time_s"][0]), _utc(records["time_s"][-1]))
+        with self._transaction() as cursor:  # alone: the lock that it takes would make weeks wait for each other
+            cursor.execute("SELECT ensure_partitions(%s, %s)", span)
+        self._stored.append(self.pool.submit(self._store, records, span, self._new_meters(records)))
+        self.wait(_CONNECTIONS)
         self.rows += len(records)
+
+    def wait(self, weeks: int) -> None:
+        """Wait until no more than so many weeks are under way; raises what storing one raised."""
+        while len(self._stored) > weeks:
+            self._stored.popleft().result()
 
     def add_weather(self, weather: pd.DataFrame) -> None:
         """Load observations with the columns that ``clean_weather`` makes."""
@@ -107,29 +127,36 @@ class WarehouseLoad:
         rows["known_at"] = rows["timestamp"] + pd.Timedelta(hours=1)
         rows["source"] = WEATHER_SOURCE
         rows = rows[["site_id", "timestamp", "known_at", "source", *QUANTITY_NAMES]]
-        with self._connection, self._connection.cursor() as cursor:
+        with self._transaction() as cursor:
             cursor.execute("SELECT ensure_partitions(%s, %s)", (weather["timestamp"].min(), weather["timestamp"].max()))
             cursor.execute(statement("create_staging"))
             text = io.StringIO(rows.to_csv(index=False, header=False))
             cursor.copy_expert("COPY staged_weather FROM stdin (FORMAT csv)", text)
             cursor.execute(statement("store_weather"))
 
-    def _store(self, records: Records, *, straight: bool) -> None:
-        span = tuple(_utc(records["time_s"][place]) for place in (0, -1))
-        with self._connection, self._connection.cursor() as cursor:
-            cursor.execute("SET LOCAL synchronous_commit = off")  # the next load of the same file would repair it
-            cursor.execute("SELECT ensure_partitions(%s, %s)", span)
+    @contextmanager
+    def _transaction(self) -> Iterator[Cursor]:
+        connection = self._connections.get()
+        try:
+            with connection, connection.cursor() as cursor:
+                yield cursor
+        finally:
+            self._connections.put(connection)
+
+    def _store(self, records: Records, span: Span, new_meters: Sequence[NewMeter]) -> None:
+        with suppress(psycopg2.errors.UniqueViolation), self._transaction() as cursor:  # a consumer may be faster
             cursor.execute(_HAS_READINGS, span)
-            (contested,) = cursor.fetchone() or (True,)
-            if straight and not contested:
+            if cursor.fetchone() == (False,):
                 self._copy(cursor, "readings", records)
                 cursor.execute(_TOTAL_READINGS, span)
-            else:
-                cursor.execute(statement("create_staging"))
-                self._copy(cursor, "staged_readings", records)
-                cursor.execute(statement("store_readings"))
-                cursor.execute(statement("replace_readings"))
-            self._note_meters(cursor, records)
+                _note_meters(cursor, new_meters)
+                return
+        with self._transaction() as cursor:
+            cursor.execute(statement("create_staging"))
+            self._copy(cursor, "staged_readings", records)
+            cursor.execute(statement("store_readings"))
+            cursor.execute(statement("replace_readings"))
+            _note_meters(cursor, new_meters)
 
     def _copy(self, cursor: Cursor, table: str, records: Records) -> None:
         rows = io.BytesIO(_COPY_HEAD + self._copy_rows(records).tobytes() + _COPY_END)
@@ -146,17 +173,19 @@ class WarehouseLoad:
         rows["kwh"] = records["value"] * self._factors.of(records["building_id"], records["meter"])
         return rows
 
-    def _note_meters(self, cursor: Cursor, records: Records) -> None:
-        """Weeks come in the order of time: the first that has a meter has its first reading."""
+    def _new_meters(self, records: Records) -> list[NewMeter]:
+        """Meters that no earlier week had, with their first reading."""
         keys = records["building_id"].astype(np.int64) * len(METER_NAMES) + records["meter"]
         meters, places = np.unique(keys, return_index=True)
-        new = [
-            (key, place) for key, place in zip(meters.tolist(), places.tolist(), strict=True) if key not in self._seen
-        ]
-        rows = [(*divmod(key, len(METER_NAMES)), _utc(records["time_s"][place])) for key, place in new]
-        if rows:
-            execute_values(cursor, statement("store_meters"), rows, page_size=len(rows))
-        self._seen |= {key for key, _ in new}
+        seen = zip(meters.tolist(), places.tolist(), strict=True)
+        new = {key: _utc(records["time_s"][place]) for key, place in seen if key not in self._seen}
+        self._seen |= new.keys()
+        return [(*divmod(key, len(METER_NAMES)), first) for key, first in new.items()]
+
+
+def _note_meters(cursor: Cursor, meters: Sequence[NewMeter]) -> None:
+    if meters:
+        execute_values(cursor, statement("store_meters"), meters, page_size=len(meters))
 
 
 def _utc(seconds: float) -> datetime:

@@ -48,7 +48,7 @@ def clean_weather(source: Source, findings: Findings, advance: Advance) -> pd.Da
         return pd.DataFrame(columns=["site_id", "timestamp", *_ASHRAE_COLUMNS])
     cleaning = _Cleaning(source.sites, file, findings)
     parts = [cleaning.checked(block) for block in read_blocks(file.path, cleaning.kinds, advance)]
-    table = cleaning.hourly(pd.concat(parts, ignore_index=True))
+    table = cleaning.hourly(pd.concat(parts, ignore_index=True)) if parts else cleaning.nothing
     cleaning.note_holes(table)
     return table.assign(timestamp=pd.to_datetime(table["hour_s"], unit="s"))[["site_id", "timestamp", *_ASHRAE_COLUMNS]]
 
@@ -92,6 +92,11 @@ class _Cleaning:
             table[quantity.ashrae_column] = self._believed(block, quantity.ashrae_column, left)
         kept: pd.DataFrame = table[left]
         return kept
+
+    @property
+    def nothing(self) -> pd.DataFrame:
+        """What ``hourly`` makes of no rows."""
+        return pd.DataFrame(columns=["site_id", "hour_s", *_ASHRAE_COLUMNS], dtype=np.float64)
 
     def hourly(self, table: pd.DataFrame) -> pd.DataFrame:
         """One row a site and hour: of several observations the nearest that has a value, quantity by quantity."""

@@ -354,6 +354,7 @@ def test_a_folder_with_dirty_weather_is_imported_trained_on_and_forecast(dirty, 
         ({"building_metadata": "site_id,building_id\n1,x\n"}, [], "line 2, column building_id: 'x'"),
         ({"weather_train": "site_id,air_temperature\n"}, [], "weather_train.csv, line 1: column timestamp is missing"),
         ({"train": "building_id,meter,timestamp,meter_reading\n"}, [], "no reading is left"),
+        ({"train": "building_id,meter,timestamp,meter_reading,meter\n"}, [], "column 'meter' stands there twice"),
         ({}, ["--sites", "nowhere.csv"], "nowhere.csv does not exist"),
     ],
 )
@@ -364,6 +365,28 @@ def test_what_is_wrong_with_the_files_is_said_in_one_line(tmp_path, capsys, file
     assert complaint in error
     assert error.count("\n") == 1
     assert error.startswith("energy-import: ")
+
+
+def test_a_weather_file_without_observations_leaves_every_site_without_weather(tmp_path):
+    source = write_kaggle(tmp_path / "k", weather_train="site_id,timestamp,air_temperature\n")
+    folder, report = imported(source, tmp_path / "out")
+    assert counts(report, "weather_train.csv") == {"site without weather": 2}
+    assert folder.weather().empty
+
+
+def test_wide_files_of_unknown_buildings_only_are_an_error(tmp_path, capsys):
+    source = write_genome(tmp_path / "g", steam="timestamp,Nobody\n2016-07-01 00:00:00,1\n")
+    assert main([str(source), "--out", str(tmp_path / "out")]) == 1
+    assert "steam.csv: no reading is left" in capsys.readouterr().err
+
+
+def test_postgres_that_does_not_answer_is_said_before_the_files_are_read(tmp_path, capsys, monkeypatch):
+    for name, value in (("POSTGRES_PORT", "1"), ("START_DEADLINE_S", "0.5")):
+        monkeypatch.setenv(name, value)
+    source = write_kaggle(tmp_path / "k")
+    assert main([str(source), "--to", "postgres", "--report", str(tmp_path / "report")]) == 1
+    assert "Postgres cannot be reached at localhost:1" in capsys.readouterr().err
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["rows"] == {}
 
 
 def test_a_missing_file_is_named(tmp_path, capsys):
