@@ -79,10 +79,6 @@ class Findings:
         for name, count in counts.items():
             known[name] = known.get(name, 0) + count
 
-    def total(self, reason: str) -> int:
-        """Cases of one reason in all files."""
-        return sum(finding.count for finding in self._findings.values() if finding.reason == reason)
-
     def sorted(self) -> list[Finding]:
         """Findings by file, in the order in which they came up."""
         files = list(dict.fromkeys(finding.file for finding in self._findings.values()))
