@@ -118,11 +118,10 @@ class Buffer:
     def _take(self, batch: Batch, partition: Partition, taken: list[Entry]) -> None:
         end = taken[-1][0] + 1
         batch.spans[partition] = Span(self._next[partition], end, taken[0][0])
-        for _, message, record in taken:
-            if type(record) is Tick:
-                batch.clocks[partition] = max(record.timestamp, batch.clocks.get(partition, record.timestamp))
-            if record is not None:
-                batch.records.append((message, record))
+        batch.records += [(message, record) for _, message, record in taken if record is not None]
+        ticks = [record.timestamp for _, _, record in taken if type(record) is Tick]
+        if ticks:
+            batch.clocks[partition] = max(ticks)
         self._next[partition] = end
         self._entries[partition] = self._entries[partition][len(taken) :]
         self._count(taken, -1)
@@ -142,4 +141,4 @@ class Buffer:
 
     def _count(self, entries: list[Entry], sign: int) -> None:
         self._size += sign * len(entries)
-        self._ticks += sign * sum(type(record) is Tick for _, _, record in entries)
+        self._ticks += sign * [type(record) for _, _, record in entries].count(Tick)

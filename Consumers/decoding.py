@@ -1,7 +1,7 @@
 """From Kafka messages to records: one decoder a topic, chosen once."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -66,17 +66,17 @@ class Decoder:
 
     def __init__(self, settings: Settings, dead_letter: Callable[[Message], DeadLetter]) -> None:
         self._interval = settings.interval
-        self._max_ahead = settings.max_ahead_h * self._interval.steps_per_hour
+        self._max_ahead = timedelta(hours=settings.max_ahead_h)
         self._consumption = frozenset(settings.consumption_topics)
         self._others = _decoders(settings, self._interval) | {settings.topic_dead_letters: dead_letter}
-        self._clocks: dict[Partition, int] = {}
+        self._horizons: dict[Partition, datetime] = {}
 
     def set_clock(self, partition: Partition, clock: datetime | None) -> None:
         """Start a partition at the clock that its store has."""
         if clock is None:
-            self._clocks.pop(partition, None)
+            self._horizons.pop(partition, None)
         else:
-            self._clocks[partition] = self._interval.step_of(clock)
+            self._horizons[partition] = clock + self._max_ahead
 
     def decode(self, message: Message) -> Record:
         """Decode and validate one message.
@@ -87,13 +87,13 @@ class Decoder:
         if message.topic not in self._consumption:
             return self._others[message.topic](message)
         record = reading.decode(header(message.headers, SCHEMA_HEADER), message.value, self._interval)
-        step = self._interval.step_of(record.timestamp)
         partition = (message.topic, message.partition)
-        clock = self._clocks.get(partition)
+        horizon = self._horizons.get(partition)
         if type(record) is Tick:
-            self._clocks[partition] = step if clock is None else max(clock, step)
-        elif clock is not None and step > clock + self._max_ahead:
-            ahead_h = (step - clock) // self._interval.steps_per_hour
+            reached = record.timestamp + self._max_ahead
+            self._horizons[partition] = reached if horizon is None else max(horizon, reached)
+        elif horizon is not None and record.timestamp > horizon:
+            ahead_h = (record.timestamp - horizon + self._max_ahead) // timedelta(hours=1)
             raise InvalidRecordError(f"timestamp {record.timestamp.isoformat()} is {ahead_h} h ahead of the clock")
         return record
 

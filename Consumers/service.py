@@ -1,5 +1,6 @@
 """What both consumers are made of; they differ in their topics, their store, and when they write."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,9 @@ from Consumers.loop import ConsumerLoop, Store
 from Setup.kafka_initialization import Publisher, wait_for_consumer
 from Setup.lifecycle import Heartbeat, Stop
 from Setup.settings import Settings
+
+GC_THRESHOLD = 50_000
+"""Messages that wait for their batch are many and no garbage: Python's default, 700, walks them again and again."""
 
 
 def consume(
@@ -25,6 +29,7 @@ def consume(
         make_store: Makes the store; it is given the Kafka consumer, which knows the topics.
         policy: When to write.
     """
+    gc.set_threshold(GC_THRESHOLD)
     publisher = Publisher(settings, group, stop)
     try:
         consumer = wait_for_consumer(settings, group, topics, stop)

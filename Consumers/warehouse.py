@@ -18,7 +18,7 @@ from Consumers.decoding import Message, Partition, Record
 from Consumers.loop import Position, Refuse
 from Consumers.statements import TARGETS, Target, statement
 from Sensor_core.errors import FencedError, RetriableError
-from Sensor_core.reading import Reading
+from Sensor_core.reading import LATEST, Reading
 from Setup.postgres import Role, connect, curable_errors
 from Setup.settings import Settings
 
@@ -55,13 +55,14 @@ class Warehouse:
     def write(self, batch: Batch, refuse: Refuse) -> None:
         """Store a batch; see ``Consumers.loop.Store``."""
         with curable_errors():
-            self._ensure_partitions(batch)
+            by_type = _by_type(batch.records)
+            self._ensure_partitions(by_type)
             first_seen = self._newly_seen(batch)
             with self._transaction() as cursor:
                 if not self._move_offsets(cursor, batch):
                     return
                 _note_gaps(cursor, batch)
-                refused = _store_all(cursor, batch.records)
+                refused = _store_all(cursor, by_type)
                 if refused:
                     refuse(refused)
                 if first_seen:
@@ -106,13 +107,12 @@ class Warehouse:
                 raise FencedError(f"{topic}-{number} does not stand at {span.start} any more")
         return True
 
-    def _ensure_partitions(self, batch: Batch) -> None:
-        months = {
-            (when.year, when.month)
-            for _, record in batch.records
-            if (target := TARGETS.get(type(record))) and target.event_time
-            for when in (target.event_time(record).astimezone(UTC),)
-        }
+    def _ensure_partitions(self, by_type: dict[type, Rows]) -> None:
+        moments = set()
+        for kind, rows in by_type.items():
+            if (target := TARGETS.get(kind)) and target.event_time:
+                moments |= {target.event_time(record) for _, record in rows}
+        months = {(when.year, when.month) for when in (moment.astimezone(UTC) for moment in moments)}
         for year, month in sorted(months - self._months):
             first = datetime(year, month, 1, tzinfo=UTC)
             with self._transaction() as cursor:
@@ -126,9 +126,8 @@ class Warehouse:
         for _, record in batch.records:
             if type(record) is Reading:
                 meter = (record.building_id, record.meter)
-                earliest = seen.get(meter) or known.get(meter)
-                if earliest is None or record.timestamp < earliest:
-                    seen[meter] = record.timestamp
+                if record.timestamp < known.get(meter, LATEST):
+                    seen[meter] = min(record.timestamp, seen.get(meter, LATEST))
         return seen
 
 
@@ -179,11 +178,15 @@ def _note_gaps(cursor: Cursor, batch: Batch) -> None:
             )
 
 
-def _store_all(cursor: Cursor, rows: Rows) -> list[tuple[Message, str]]:
-    """Store the records of a batch, type by type; returns those that the database refuses for good."""
+def _by_type(rows: Rows) -> dict[type, Rows]:
     by_type: dict[type, Rows] = {}
     for row in rows:
         by_type.setdefault(type(row[1]), []).append(row)
+    return by_type
+
+
+def _store_all(cursor: Cursor, by_type: dict[type, Rows]) -> list[tuple[Message, str]]:
+    """Store the records of a batch, type by type; returns those that the database refuses for good."""
     refused = []
     for kind, target in TARGETS.items():
         if kind in by_type:
@@ -209,8 +212,9 @@ def _store(cursor: Cursor, target: Target, rows: Rows) -> list[tuple[Message, st
 
 
 def _copy_and_store(cursor: Cursor, target: Target, records: Sequence[Record]) -> None:
-    lines = io.StringIO("".join(map(target.copy_line, records)))
-    cursor.copy_expert(f"COPY {target.staging} FROM stdin", lines)
+    lines = "".join(map(target.copy_line, records))
+    # In one piece: at each piece the worker would wait for the interpreter until the decoding thread yields it.
+    cursor.copy_expert(f"COPY {target.staging} FROM stdin", io.StringIO(lines), size=len(lines) + 1)
     cursor.execute(statement(target.store))
     if target.staging == "staged_readings" and cursor.rowcount > 0:
         cursor.execute(statement("replace_readings"))
