@@ -3,7 +3,6 @@
 Two guards keep readings single: the compare-and-set of the partition's offset, and the upsert by natural key.
 """
 
-import io
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -23,6 +22,8 @@ from Setup.postgres import Role, connect, curable_errors
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_ONE_PIECE = 2**30
 
 MeterId = tuple[int, int]
 Month = tuple[int, int]
@@ -212,9 +213,10 @@ def _store(cursor: Cursor, target: Target, rows: Rows) -> list[tuple[Message, st
 
 
 def _copy_and_store(cursor: Cursor, target: Target, records: Sequence[Record]) -> None:
-    lines = "".join(map(target.copy_line, records))
     # In one piece: at each piece the worker would wait for the interpreter until the decoding thread yields it.
-    cursor.copy_expert(f"COPY {target.staging} FROM stdin", io.StringIO(lines), size=len(lines) + 1)
+    cursor.copy_expert(
+        f"COPY {target.staging} FROM stdin WITH (FORMAT {target.format})", target.rows(records), size=_ONE_PIECE
+    )
     cursor.execute(statement(target.store))
     if target.staging == "staged_readings" and cursor.rowcount > 0:
         cursor.execute(statement("replace_readings"))

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from Consumers import postgre_consumer, redis_consumer
 from Energy_consumption_sensor.feed import Feed, newest_tick
 from Sensor_core.errors import UnreachableError
-from Sensor_core.reading import READING_SCHEMA
+from Sensor_core.reading import READING_SCHEMA, Reading
 from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup.kafka_initialization import Publisher
 from Setup.redis_client import CLOSED_KEY, METERS_KEY
@@ -94,6 +94,19 @@ def test_readings_are_stored_once_with_their_totals(settings, postgres, feed):
     )
     assert totals == [(pytest.approx(0.3), 2, 2), (pytest.approx(0.5), 2, 2), (pytest.approx(0.7), 2, 2)]
     assert newest_tick(settings) == settings.interval.step_of(FIRST_HOUR) + 2
+
+
+def test_readings_at_the_limits_of_what_is_accepted_are_stored_to_the_bit(settings, postgres, feed):
+    early, late = datetime(1990, 1, 1, tzinfo=UTC), datetime(2099, 12, 31, 23, tzinfo=UTC)
+    readings = [
+        Reading(2**31 - 1, 3, early, 1e9, early + timedelta(microseconds=1)),
+        Reading(0, 0, late, 0.1 + 0.2, late.astimezone(timezone(timedelta(hours=2)))),
+        Reading(1, 2, FIRST_HOUR, 5e-324, FIRST_HOUR + timedelta(microseconds=999_999)),
+    ]
+    publish_hour(feed, 0, readings)
+    consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 0))
+    rows = query(postgres, 'SELECT building_id, meter, "timestamp", meter_reading_kwh, known_at FROM readings')
+    assert sorted(rows) == sorted(msgspec.structs.astuple(r) for r in readings)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
