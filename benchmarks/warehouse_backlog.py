@@ -4,8 +4,10 @@
 
 Each contender is a process of its own that reads the same topic from its start into an emptied table; rounds are
 interleaved, so that a ratio holds while the machine's speed drifts. The clock runs from the making of the
-consumer to the last committed row. Quix Streams wants other versions of some packages than we do: give it an
-environment of its own (``python -m venv q; q/bin/pip install "quixstreams[postgresql]"``) and name that Python here.
+consumer to the last committed row, and all must have stored the same readings. The buildings are known ones, so
+that our consumer keeps its hourly site totals too. Quix Streams wants other versions of some packages than we do:
+give it an environment of its own (``python -m venv q; q/bin/pip install "quixstreams[postgresql]"``) and name that
+Python here.
 """
 
 import argparse
@@ -19,11 +21,13 @@ import tempfile
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 TOPIC, DEAD_LETTERS = "energy_consumption_postgre", "energy_dead_letters"
 LOOK_EVERY_S = 0.05
 BARE_BATCH = 20_000
+METERS, SITES = 1_000, 16
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -35,11 +39,10 @@ def fill_topic(readings: int) -> int:
 
     random.seed(1)
     start = datetime(2016, 1, 1, tzinfo=UTC)
-    meters = 1_000
     publisher = Publisher(load_settings(), "benchmark")
     sent = 0
     for number in range(readings):
-        hour, building = divmod(number, meters)
+        hour, building = divmod(number, METERS)
         timestamp = start + timedelta(hours=hour)
         message = {
             "building_id": building,
@@ -179,6 +182,23 @@ def empty_tables() -> None:
     connection.close()
 
 
+def stored(name: str) -> tuple[int, Decimal]:
+    """How many readings a contender has stored, and their sum."""
+    from Setup.postgres import Role, connect
+    from Setup.settings import load_settings
+
+    table, column = {
+        "ours": ("readings", "meter_reading_kwh"), "bare loop": ("bare_readings", "kwh"),
+        "Quix Streams": ("quix_readings", "kwh"),
+    }[name]  # fmt: skip
+    connection = connect(load_settings(), Role.ADMIN)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*), sum({column}::numeric) FROM {table}")
+        count, total = cursor.fetchone()
+    connection.close()
+    return count, total
+
+
 def contend(name: str, python: str, messages: int) -> float:
     """Run one contender in a process of its own; returns messages a second."""
     empty_tables()
@@ -194,10 +214,14 @@ def compare(readings: int, rounds: int, quix_python: str | None) -> None:
     if quix_python:
         contenders["Quix Streams"] = quix_python
     rates: dict[str, list[float]] = {name: [] for name in contenders}
+    outcomes = set()
     for number in range(rounds):
         for name, python in contenders.items():
             rates[name].append(contend(name, python, messages))
             print(f"round {number + 1}: {name:<13} {rates[name][-1]:>9,.0f} messages/s", flush=True)
+            outcomes.add(stored(name))
+            if len(outcomes) > 1 or {count for count, _ in outcomes} != {readings}:
+                sys.exit(f"{name} has not stored the same {readings:,} readings: {outcomes}")
     print(f"\n{messages:,} messages of {readings:,} readings, {rounds} rounds; median, and ratio to the bare loop:")
     for name, values in rates.items():
         ratios = [ours / bare for ours, bare in zip(values, rates["bare loop"], strict=True)]
@@ -205,7 +229,7 @@ def compare(readings: int, rounds: int, quix_python: str | None) -> None:
 
 
 def prepare() -> None:
-    """Migrate the database and create the topics."""
+    """Migrate the database, list the buildings, and create the topics."""
     from Setup.kafka_initialization import wait_for_topics
     from Setup.postgres import Role, connect, migrate, set_passwords
     from Setup.settings import load_settings
@@ -215,6 +239,13 @@ def prepare() -> None:
     migrate(connection)
     connection.autocommit = False
     set_passwords(connection, settings)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sites SELECT s, 'UTC', 0, 0, 'GB' FROM generate_series(1, %(sites)s) s;"
+            "INSERT INTO buildings (building_id, site_id)"
+            " SELECT b, 1 + b %% %(sites)s FROM generate_series(0, %(meters)s - 1) b",
+            {"sites": SITES, "meters": METERS},
+        )
     connection.close()
     wait_for_topics(settings)
 
