@@ -263,7 +263,7 @@ def main() -> None:
         run = {"ours": run_ours, "bare loop": run_bare, "Quix Streams": run_quix}[options.contender]
         print(run(options.messages))
         return
-    from Setup.embedded.engines import Engines
+    from Setup.embedded.engines import PREFERRED_PORTS, Engines
     from Setup.settings import load_settings
 
     settings = load_settings()
@@ -274,6 +274,7 @@ def main() -> None:
             postgres_password=settings.postgres_password.get_secret_value(),
             database=settings.postgres_db,
             redis_password=settings.redis_password.get_secret_value(),
+            preferred_ports=dict.fromkeys(PREFERRED_PORTS, 0),  # no stray client finds these
         ) as engines,
     ):
         endpoints = engines.start(lambda line: print(line, file=sys.stderr))
