@@ -5,26 +5,22 @@ One run's state is carried from test to test, as a user would: each test says wh
 
 import csv
 import math
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
 
 import psutil
 import pytest
 
 from Setup.embedded.services import SERVICES
+from tests.running_pipeline import ENERGY_RUN, RunningPipeline, prepare_workspace
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
-ROOT = Path(__file__).parents[2]
-ENERGY_RUN = Path(sys.executable).parent / "energy-run"
 FIRST = datetime(2016, 9, 2, tzinfo=UTC)
 METERS = [(10, 0), (10, 1), (11, 0)]
 HOURS = 72
@@ -46,8 +42,7 @@ def write_csv(file: Path, *rows) -> None:
 def workspace(tmp_path_factory) -> Path:
     """A folder with settings and a small data folder, outside of the project."""
     folder = tmp_path_factory.mktemp("workspace")
-    shutil.copy(ROOT / ".env", folder / ".env")
-    shutil.copytree(ROOT / "Predictor" / "model", folder / "Predictor" / "model")
+    prepare_workspace(folder)
     write_csv(
         folder / "data" / "sites.csv",
         ("site_id", "time_zone", "latitude", "longitude", "country", "stamps"),
@@ -74,63 +69,6 @@ def workspace(tmp_path_factory) -> Path:
         ),
     )
     return folder
-
-
-class RunningPipeline:
-    """energy-run as a process whose output is followed; a context manager that leaves nothing running."""
-
-    def __init__(self, workspace: Path, *options: str) -> None:
-        self._output = workspace / "output.txt"
-        self._workspace = workspace
-        with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [ENERGY_RUN, "--data", "data", "--state", "state", *options],
-                cwd=workspace,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={name: value for name, value in os.environ.items() if name != "DATA_DIR"},
-            )
-
-    def output(self) -> str:
-        return self._output.read_text()
-
-    def wait_for(self, pattern: str, within_s: float = 120) -> re.Match[str]:
-        deadline = time.monotonic() + within_s
-        while True:
-            found = re.search(pattern, self.output())
-            if found:
-                return found
-            assert self.process.poll() is None, self.output()
-            assert time.monotonic() < deadline, self.output()
-            time.sleep(0.1)
-
-    def wait_for_end(self, within_s: float = 180) -> int:
-        return self.process.wait(within_s)
-
-    def ask(self, statement: str) -> str:
-        """Ask the database by the command that the run offers to copy."""
-        command = re.search(r"psql: (.+)", self.output()).group(1)
-        return subprocess.run(
-            [command, "-Atc", statement], cwd=self._workspace, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    def ask_until(self, statement: str, expected: str, within_s: float = 120) -> None:
-        deadline = time.monotonic() + within_s
-        while (answer := self.ask(statement)) != expected:
-            assert time.monotonic() < deadline, f"{statement}: {answer}, not {expected}\n{self.output()}"
-            time.sleep(0.5)
-
-    def service(self, script: str) -> psutil.Process:
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if any(a.endswith(f"/{script}") for a in child.cmdline()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(60)
 
 
 def run_to_end(workspace: Path, *options: str) -> subprocess.CompletedProcess[str]:
