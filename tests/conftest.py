@@ -1,5 +1,6 @@
 """What integration tests share: one run of the real engines, and an empty place in each of them."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from kafka import KafkaAdminClient
 from psycopg2 import sql
 
 from Setup.embedded.engines import PREFERRED_PORTS, Endpoints, Engines
+from tests.other_postgres import chosen_binaries, running_server
 
 ENGINE_PASSWORD = """te'st "\\ secret"""
 _DATABASE_NUMBERS = itertools.count(1)
@@ -37,8 +39,14 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
 
 
 @pytest.fixture(scope="session")
-def endpoints(engines: Engines) -> Endpoints:
-    return engines.endpoints
+def endpoints(engines: Engines) -> Iterator[Endpoints]:
+    """Where to reach the engines; PostgreSQL is that of ENERGY_TEST_POSTGRES_BIN where this is set."""
+    binaries = chosen_binaries()
+    if binaries is None:
+        yield engines.endpoints
+        return
+    with running_server(binaries, ENGINE_PASSWORD) as port:
+        yield dataclasses.replace(engines.endpoints, postgres_port=port, psql=binaries / "psql")
 
 
 @pytest.fixture

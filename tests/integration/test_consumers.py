@@ -15,7 +15,7 @@ from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup.kafka_initialization import Publisher
 from Setup.redis_client import CLOSED_KEY, METERS_KEY
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.warehouse]
 DEADLINE_S = 60
 
 

@@ -15,7 +15,7 @@ from Setup.postgres import Role, connect, migrate, run_script
 from Setup.settings import Settings
 from tests.integration.grafana_sql import DASHBOARDS, FROM, Values, expand
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.warehouse]
 
 SEED = Path(__file__).with_name("dashboards_seed.sql")
 ALL = "$__all"

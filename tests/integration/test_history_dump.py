@@ -5,7 +5,7 @@ import pytest
 from Setup.history_loading import load_demonstration
 from Setup.postgres import migrate
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.warehouse]
 
 
 @pytest.fixture

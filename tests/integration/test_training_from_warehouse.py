@@ -12,7 +12,7 @@ from Setup.postgres import Role, connect
 from Training_scripts import sources
 from Training_scripts.sources import history_of_warehouse
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.warehouse]
 
 FIRST = datetime(2016, 9, 1, tzinfo=UTC)
 CONTENT = """
