@@ -8,7 +8,7 @@ in-memory position over a rebalance, which would lose whatever was buffered and 
 
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
@@ -253,15 +253,18 @@ class ConsumerLoop:
             self._consumer.resume(*(p for p in paused if (p.topic, p.partition) in self._buffer.partitions))
 
     def _drain(self) -> None:
-        """Give the write in progress, and one last batch, a bounded time."""
+        """Give the write in progress, and one last batch, a bounded time; what is left will be read again."""
         for _ in range(2):
             if self._writing is not None:
-                try:
-                    self._writing.result(timeout=DRAIN_S / 2)
-                except (TimeoutError, RetriableError):
+                wait([self._writing], timeout=DRAIN_S / 2)
+                if not self._writing.done():
                     return
                 self._settle()
-            batch = self._buffer.cut(self._store.limit(self._buffer.oldest_step()))
+            try:
+                batch = self._buffer.cut(self._store.limit(self._buffer.oldest_step()))
+            except RetriableError as error:
+                logger.warning("stopping without a last batch: %s", error, extra={"event": "store_unreachable"})
+                return
             if not batch:
                 return
             self._writing = self._worker.submit(self._write, batch)

@@ -1,0 +1,109 @@
+"""The stream of closed hours on a real Valkey: in order, each until it is done, one reader at a time."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from Predictor import closed_hours as closed_hours_module
+from Predictor.closed_hours import ClosedHour, ClosedHours
+from Sensor_core.errors import FencedError, RetriableError
+from Setup.redis_client import CLOSED_KEY, make_client
+
+pytestmark = pytest.mark.integration
+KNOWN_AT = datetime(2016, 9, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+
+
+@pytest.fixture
+def hours(redis_client):
+    return ClosedHours(redis_client)
+
+
+def close(redis_client, *steps):
+    for step in steps:
+        redis_client.xadd(CLOSED_KEY, {"known_at": f"{KNOWN_AT.timestamp():.6f}"}, id=f"{step}-0")
+
+
+def next_step(hours):
+    hour = hours.next(1)
+    return None if hour is None else hour.step
+
+
+def test_hours_come_in_order_with_what_may_be_known(redis_client, hours):
+    close(redis_client, 409_000, 409_001)
+    assert hours.next(1) == ClosedHour(b"409000-0", 409_000, KNOWN_AT)
+    assert next_step(hours) == 409_001
+    assert next_step(hours) is None
+
+
+def test_an_hour_that_is_not_done_comes_again_first_for_a_successor_too(redis_client, hours):
+    hours.next(1)
+    close(redis_client, 1, 2, 3)
+    first = hours.next(1)
+    assert next_step(hours) == 2
+    successor = ClosedHours(redis_client)
+    assert successor.next(1) == first
+    successor.done(first)
+    assert next_step(successor) == 2
+    successor.done(successor.next(1))
+    assert next_step(successor) == 3
+
+
+def test_a_retry_reads_what_is_pending_again(redis_client, hours):
+    hours.next(1)
+    close(redis_client, 1, 2)
+    hour = hours.next(1)
+    hours.retry()
+    assert hours.next(1) == hour
+    hours.done(hour)
+    assert next_step(hours) == 2
+
+
+def test_what_is_done_is_gone(redis_client, hours):
+    hours.next(1)
+    close(redis_client, 1)
+    hours.done(hours.next(1))
+    assert redis_client.xlen(CLOSED_KEY) == 0
+    hours.retry()
+    assert hours.next(1) is None
+    assert next_step(ClosedHours(redis_client)) is None
+
+
+def test_an_emptied_redis_is_noticed_when_an_hour_is_done_and_reading_goes_on(redis_client, hours):
+    hours.next(1)
+    close(redis_client, 1)
+    hour = hours.next(1)
+    redis_client.flushall()
+    with pytest.raises(FencedError, match="not there any more"):
+        hours.done(hour)
+    hours.retry()
+    assert hours.next(1) is None
+    close(redis_client, 1)
+    assert next_step(hours) == 1
+
+
+def test_one_predictor_leads_until_it_resigns(redis_client, hours):
+    standby = ClosedHours(redis_client)
+    assert hours.lead()
+    assert not standby.lead()
+    standby.resign()  # of nothing: the lease stays where it is
+    assert hours.lead()
+    hours.resign()
+    assert standby.lead()
+    assert not hours.lead()
+
+
+def test_the_lease_of_a_predictor_that_fell_silent_runs_out(redis_client, hours, monkeypatch):
+    monkeypatch.setattr(closed_hours_module, "LEASE_MS", 50)
+    standby = ClosedHours(redis_client)
+    assert hours.lead()
+    time.sleep(0.1)
+    assert standby.lead()
+    assert not hours.lead()
+
+
+def test_a_redis_that_does_not_answer_says_that_waiting_may_help(settings):
+    hours = ClosedHours(make_client(settings.model_copy(update={"redis_port": 9})))
+    for call in (hours.lead, hours.resign, lambda: hours.next(1)):
+        with pytest.raises(RetriableError):
+            call()
