@@ -1,10 +1,14 @@
-"""A small model, trained for real on a few meters."""
+"""A small model, trained for real on a few meters; and a server in Open-Meteo's place."""
+
+import threading
 
 import numpy as np
 import pytest
 
 from Predictor.forecasting.testing import ORIGIN, make_meters, make_weather, working_week
+from Predictor.weather_sources.download import Downloader
 from Sensor_core.interval import Interval
+from tests.unit.Predictor.open_meteo_provider import PATIENT, Provider, source_of
 from Training_scripts import fitting, samples
 from Training_scripts.dataset import EnergyHistory
 
@@ -27,3 +31,23 @@ def model(history):
         patch.setattr(fitting, "TREES", 12)
         patch.setattr(samples, "MAX_ROWS", 6_000)
         return fitting.fit(history, ORIGIN, seed=0, num_threads=1, advance=lambda _share: None)
+
+
+@pytest.fixture
+def provider():
+    with Provider() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def downloader():
+    return Downloader(PATIENT, sleep=lambda _: None)
+
+
+@pytest.fixture
+def source(provider):
+    return source_of(provider, PATIENT)
