@@ -14,7 +14,7 @@ from Sensor_core.errors import InvalidRecordError
 from Sensor_core.interval import Interval
 from Sensor_core.reading import BuildingId, EnergyKwh, MeterCode, Reading, UtcTime, check_event_time
 from Sensor_core.sensor_object import Sensor
-from Setup.lifecycle import Stop
+from Setup.lifecycle import Heartbeat, Stop
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,16 @@ def _now() -> datetime:
 class LiveFeed:
     """Publishes lines as they come, and closes each interval a grace period after its end."""
 
-    def __init__(self, feed: Feed, interval: Interval, grace: timedelta, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        interval: Interval,
+        grace: timedelta,
+        heartbeat: Heartbeat,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
         self._feed = feed
+        self._heartbeat = heartbeat
         self._interval = interval
         self._grace = grace
         self._clock = clock
@@ -51,6 +59,7 @@ class LiveFeed:
         current = self._interval.step_of(self._clock() - self._grace)
         next_step = current if newest_tick is None else newest_tick + 1
         while not stop.is_set():
+            self._heartbeat.beat()
             next_step = self._tick_until_now(next_step)
             try:
                 line = lines.get(timeout=0.2)

@@ -8,6 +8,7 @@ import argparse
 import logging
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from Energy_consumption_sensor.feed import Feed, newest_tick
 from Energy_consumption_sensor.live import LiveFeed
 from Energy_consumption_sensor.replay import Plan, Replay, Update
 from Sensor_core.errors import RetriableError
+from Sensor_core.interval import Interval
 from Sensor_core.sensor_object import Sensor
 from Setup.data_folder import DataFolder
 from Setup.kafka_initialization import Publisher
@@ -31,8 +33,9 @@ LOG_EVERY_S = 10.0
 class ReplayPublisher:
     """Publishes updates one after the other, each until it is acknowledged."""
 
-    def __init__(self, feed: Feed, settings: Settings, stop: Stop) -> None:
+    def __init__(self, feed: Feed, settings: Settings, heartbeat: Heartbeat, stop: Stop) -> None:
         self._feed = feed
+        self._heartbeat = heartbeat
         self._interval = settings.interval
         self._pause_s = settings.replay_seconds_per_hour / self._interval.steps_per_hour
         self._stop = stop
@@ -48,9 +51,9 @@ class ReplayPublisher:
             except RetriableError as error:
                 pause_s = backoff.next_s()
                 logger.warning("publish again in %.1f s: %s", pause_s, error, extra={"event": "publish_retried"})
-                self._stop.wait(pause_s)
+                self._heartbeat.wait(pause_s, self._stop)
             else:
-                self._stop.wait(self._pause_s)
+                self._heartbeat.wait(self._pause_s, self._stop)
                 return
 
     def _send(self, update: Update) -> None:
@@ -72,34 +75,69 @@ class ReplayPublisher:
             sensor.measure(utc(timestamp_s), kwh, utc(known_at_s))
 
 
-def replay(settings: Settings, stop: Stop, *, hours: int | None, from_start: bool) -> None:
-    """Replay the data folder until its end, ``hours`` hours of event time, or a signal."""
+@dataclass(frozen=True)
+class Part:
+    """What part of the file is replayed.
+
+    Attributes:
+        hours: Hours of event time, None for all that is left.
+        from_start: Begin at the file's first hour, whatever the topics hold.
+        end_file: Keeps the end that ``hours`` led to, for a process that is started again.
+    """
+
+    hours: int | None = None
+    from_start: bool = False
+    end_file: Path | None = None
+
+
+def replay(settings: Settings, stop: Stop, part: Part) -> None:
+    """Replay a part of the data folder until its end or a signal."""
     source = Replay(DataFolder(settings.data_dir, settings.interval))
-    progress = _progress()
+    heartbeat, progress = Heartbeat(settings.heartbeat_file), _progress()
     with progress:
-        checking = progress.add_task("checking the file", total=None)
-        plan = source.validate(lambda rows: progress.update(checking, completed=rows))
-        progress.remove_task(checking)
+        plan = _check(source, heartbeat, progress)
         publisher = Publisher(settings, "sensor_publisher", stop)
         try:
-            newest = None if from_start else newest_tick(settings, stop)
+            newest = None if part.from_start else newest_tick(settings, stop)
             start = plan.first if newest is None else max(plan.first, newest + 1)
-            end = _end(plan, start, hours, settings)
+            end = _end(plan, start, part, settings.interval)
             logger.info(
                 "replaying %s to %s", settings.interval.start_of(start), settings.interval.start_of(end),
                 extra={"event": "replay_started", "readings": plan.rows},
             )  # fmt: skip
             feed = Feed(publisher, settings.consumption_topics)
-            _publish_all(source, plan, (start, end), ReplayPublisher(feed, settings, stop), settings, stop, progress)
+            updates = ReplayPublisher(feed, settings, heartbeat, stop)
+            _publish_all(source, plan, (start, end), updates, settings, stop, progress)
             feed.flush()
         finally:
             publisher.close()
 
 
-def _end(plan: Plan, start: int, hours: int | None, settings: Settings) -> int:
+def _check(source: Replay, heartbeat: Heartbeat, progress: Progress) -> Plan:
+    task = progress.add_task("checking the file", total=None)
+
+    def advance(rows: int) -> None:
+        progress.update(task, completed=rows)
+        heartbeat.beat()
+
+    plan = source.validate(advance)
+    progress.remove_task(task)
+    return plan
+
+
+def _end(plan: Plan, start: int, part: Part, interval: Interval) -> int:
     """The step after the last one to publish."""
     whole = plan.last + 1
-    return whole if hours is None else min(whole, start + hours * settings.interval.steps_per_hour)
+    if part.hours is None:
+        return whole
+    if part.end_file is not None and part.end_file.exists():
+        return min(whole, interval.step_of(datetime.fromisoformat(part.end_file.read_text())))
+    end = min(whole, start + part.hours * interval.steps_per_hour)
+    if part.end_file is not None:
+        unfinished = part.end_file.with_suffix(".unfinished")
+        unfinished.write_text(interval.start_of(end).isoformat())
+        unfinished.replace(part.end_file)
+    return end
 
 
 def _publish_all(  # noqa: PLR0917 - the parts of one loop
@@ -112,14 +150,12 @@ def _publish_all(  # noqa: PLR0917 - the parts of one loop
     progress: Progress,
 ) -> None:
     start, end = span
-    heartbeat = Heartbeat(settings.heartbeat_file)
     task = progress.add_task("publishing hours", total=max(0, end - start))
     readings, logged_at = 0, time.monotonic()
     for update in source.updates(plan, start) if start < end else ():
         if update.step >= end or stop.is_set():
             break
         publisher.publish(update)
-        heartbeat.beat()
         readings += len(update.kwh)
         progress.advance(task)
         if time.monotonic() - logged_at >= LOG_EVERY_S or update.step == end - 1:
@@ -144,7 +180,8 @@ def live(settings: Settings, stop: Stop) -> None:
     try:
         feed = Feed(publisher, settings.consumption_topics)
         grace = timedelta(seconds=settings.live_grace_s)
-        LiveFeed(feed, settings.interval, grace).run(sys.stdin.buffer, newest_tick(settings, stop), stop)
+        heartbeat = Heartbeat(settings.heartbeat_file)
+        LiveFeed(feed, settings.interval, grace, heartbeat).run(sys.stdin.buffer, newest_tick(settings, stop), stop)
     finally:
         publisher.close()
 
@@ -154,6 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: DATA_DIR)")
     parser.add_argument("--hours", type=int, metavar="N", help="stop after N hours of event time")
+    parser.add_argument("--end-file", type=Path, metavar="FILE", help="keep the end of --hours here over restarts")
     parser.add_argument("--pace", type=float, metavar="S", help="seconds per hour of event time, 0: at full speed")
     parser.add_argument("--from-start", action="store_true", help="publish the file from its first hour again")
     parser.add_argument("--live", action="store_true", help="read JSON lines from standard input, tick by the clock")
@@ -166,6 +204,6 @@ def main(arguments: list[str] | None = None) -> int:
         if options.live:
             live(chosen, stop)
         else:
-            replay(chosen, stop, hours=options.hours, from_start=options.from_start)
+            replay(chosen, stop, Part(options.hours, options.from_start, options.end_file))
 
     return run_service("sensor_publisher", run)

@@ -109,29 +109,29 @@ def wait_for(what: str, where: str, attempt: Callable[[], T], *, deadline_s: flo
         where: The address that was looked at, without secrets.
         attempt: Raises RetriableError while the service does not answer.
         deadline_s: How long to try [s].
-        stop: Ends the wait early.
+        stop: Ends the wait at once.
 
     Raises:
         UnreachableError: The deadline passed, or the process was told to stop.
     """
     deadline = time.monotonic() + deadline_s
-    backoff = Backoff()
+    backoff, told_to_stop = Backoff(), stop or Stop()
     while True:
         try:
             return attempt()
         except RetriableError as error:
             pause_s = backoff.next_s()
-            stopped = stop is not None and stop.is_set()
-            if stopped or time.monotonic() + pause_s > deadline:
+            logger.debug("waiting for %s at %s", what, where, extra={"event": "waiting"})
+            if time.monotonic() + pause_s > deadline or told_to_stop.wait(pause_s):
                 raise UnreachableError(
                     f"{what} cannot be reached at {where} within {deadline_s:g} s: {error}"
                 ) from error
-            logger.debug("waiting for %s at %s", what, where, extra={"event": "waiting"})
-            time.sleep(pause_s)
 
 
 class Heartbeat:
     """Touches a file about once a second, so that a container's health check sees a loop that still turns."""
+
+    EVERY_S = 1.0
 
     def __init__(self, file: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = file
@@ -140,6 +140,21 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Say that the loop turns."""
-        if self._file is not None and self._clock() - self._last >= 1:
+        if self._file is not None and self._clock() - self._last >= self.EVERY_S:
             self._last = self._clock()
             self._file.touch()
+
+    def wait(self, seconds: float, stop: Stop) -> bool:
+        """Go on beating while there is nothing to do.
+
+        Returns:
+            Whether the process was told to stop, which ends the wait.
+        """
+        until = self._clock() + seconds
+        while not stop.is_set():
+            self.beat()
+            left_s = until - self._clock()
+            if left_s <= 0:
+                return False
+            stop.wait(min(left_s, self.EVERY_S))
+        return True

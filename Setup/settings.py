@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     weather_source: Literal["replay", "open-meteo", "none"] = "replay"
     open_meteo_url: str = "https://api.open-meteo.com/v1/forecast"
     model_dir: Path = Path("Predictor/model")
-    predictor_threads: PositiveInt = 2
+    predictor_threads: PositiveInt = 1
     training_every_h: PositiveFloat = 24.0
     training_min_history_h: PositiveInt = 672
 

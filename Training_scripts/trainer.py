@@ -5,7 +5,7 @@ MODEL_DIR, where the predictor takes it over between two hours; any other is dro
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Final
 
@@ -19,12 +19,11 @@ from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service, service_argum
 from Setup.postgres import Role, connect, curable_errors, wait_for_postgres
 from Setup.settings import Settings
 from Training_scripts.sources import history_of_warehouse
-from Training_scripts.train import train, validation_begin
+from Training_scripts.train import Stages, train, validation_begin
 from Training_scripts.validation import MODEL, Scores
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S: Final = 1.0
 RIVALS: Final[Mapping[str, str]] = {"1": "last hour", "24": "previous day"}
 """By lead time [h]: what a model has to beat to be used."""
 
@@ -34,8 +33,12 @@ def beats_persistence(scores: Scores) -> bool:
     return all(scores[MODEL][lead].cvrmse < scores[rival][lead].cvrmse for lead, rival in RIVALS.items())
 
 
-def train_once(settings: Settings) -> str | None:
+def train_once(settings: Settings, heartbeat: Heartbeat) -> str | None:
     """Train on all that the warehouse has.
+
+    Args:
+        settings: All settings.
+        heartbeat: Beats as the work advances.
 
     Returns:
         The version written, or None where it is no gain over persistence.
@@ -50,7 +53,7 @@ def train_once(settings: Settings) -> str | None:
     if hours < settings.training_min_history_h:
         raise ModelError(f"{hours} h of history are too little to train on: {settings.training_min_history_h} h")
     begin = validation_begin(history, None)
-    model, scores = train(history, begin, num_threads=1, seed=0, stages=_silent)
+    model, scores = train(history, begin, num_threads=1, seed=0, stages=_beating(heartbeat))
     if not beats_persistence(scores):
         return None
     version = save(settings.model_dir, model.card, model.boosters)
@@ -58,8 +61,13 @@ def train_once(settings: Settings) -> str | None:
     return version
 
 
-def _silent(_stage: str) -> Callable[[float], None]:
-    return lambda _share: None
+def _beating(heartbeat: Heartbeat) -> Stages:
+    """Progress that nobody watches but a health check."""
+
+    def advance(_share: float) -> None:
+        heartbeat.beat()
+
+    return lambda _stage: advance
 
 
 def _register(settings: Settings, version: str, card: Card) -> None:
@@ -85,26 +93,18 @@ def run(settings: Settings, stop: Stop) -> None:
     wait_for_postgres(settings, Role.TRAINER, stop).close()
     heartbeat = Heartbeat(settings.heartbeat_file)
     while not stop.is_set():
-        _wait(settings.training_every_h * SECONDS_PER_HOUR, heartbeat, stop)
-        if not stop.is_set():
-            _attempt(settings, stop)
+        if not heartbeat.wait(settings.training_every_h * SECONDS_PER_HOUR, stop):
+            _attempt(settings, heartbeat, stop)
 
 
-def _wait(seconds: float, heartbeat: Heartbeat, stop: Stop) -> None:
-    waited = 0.0
-    while waited < seconds and not stop.wait(LOOK_EVERY_S):
-        heartbeat.beat()
-        waited += LOOK_EVERY_S
-
-
-def _attempt(settings: Settings, stop: Stop) -> None:
+def _attempt(settings: Settings, heartbeat: Heartbeat, stop: Stop) -> None:
     backoff = Backoff()
     while not stop.is_set():
         try:
-            version = train_once(settings)
+            version = train_once(settings, heartbeat)
         except RetriableError as error:
             logger.warning("train again soon: %s", error, extra={"event": "training_retried"})
-            stop.wait(backoff.next_s())
+            heartbeat.wait(backoff.next_s(), stop)
             continue
         except ModelError as error:
             logger.warning("not trained: %s", error, extra={"event": "training_skipped"})

@@ -43,7 +43,9 @@ def run_pipeline(settings: Settings, folder: RunFolder, *, hours: int | None, vi
         changes = _changes(settings, endpoints, folder)
         with stop_on_signals() as stop:
             run = Run(settings.model_copy(update=changes), folder, engines, view=view, began=began)
-            run.follow(environment_of(changes), with_hours(SERVICES, hours), stop, ends=hours is not None)
+            folder.sensor_end.unlink(missing_ok=True)
+            services = with_hours(SERVICES, hours, folder.sensor_end)
+            run.follow(environment_of(changes), services, stop, ends=hours is not None)
             view.event("stopping the engines")
     view.event(f"stopped; the data is kept in {folder.path}")
 

@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def sensor_end(self) -> Path:
+        """Where this run's sensor keeps the end of its hours, for when it has to be started again."""
+        return self.path / "sensor-end"
+
+    @property
     def is_demonstration(self) -> bool:
         """Whether the data folder is the one that the shipped history goes with."""
         return self.data == DEMONSTRATION

@@ -32,11 +32,18 @@ SERVICES: Final = (
 """What runs side by side once Setup is done: producers stop before those who store what they produced."""
 
 
-def with_hours(services: Sequence[Service], hours: int | None) -> list[Service]:
-    """The services with a sensor that ends after so many hours of event time."""
+def with_hours(services: Sequence[Service], hours: int | None, end_file: Path) -> list[Service]:
+    """The services with a sensor that ends after so many hours of event time, started again or not.
+
+    Args:
+        services: What to run.
+        hours: The sensor's bound, None for none.
+        end_file: Where the sensor keeps its end while the run lasts.
+    """
     if hours is None:
         return list(services)
-    return [s.with_arguments("--hours", str(hours)) if s.name == SENSOR.name else s for s in services]
+    bound = ("--hours", str(hours), "--end-file", str(end_file))
+    return [s.with_arguments(*bound) if s.name == SENSOR.name else s for s in services]
 
 
 class Supervisor:

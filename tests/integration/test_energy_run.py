@@ -86,6 +86,15 @@ def test_a_run_ends_by_itself_when_its_hours_are_stored_and_forecast(workspace):
     assert "stopped; the data is kept in" in output
 
 
+def test_a_sensor_that_dies_goes_no_further_than_the_hours_asked_for(workspace):
+    with RunningPipeline(workspace, "--hours", "6", "--pace", "4") as run:
+        run.wait_for(r"stored until 2016-09-03 0[6-9]")
+        run.service("energy-sensor").kill()
+        run.wait_for("sensor_publisher was ended by signal 9 and is started again")
+        assert run.wait_for_end() == 0, run.output()
+        assert "done: stored and forecast until 2016-09-03 11:00 UTC" in run.output()
+
+
 def test_the_next_run_goes_on_survives_deaths_and_stops_in_order(workspace):
     with RunningPipeline(workspace, "--pace", "0.2") as run:
         run.wait_for(r"replaying data; Ctrl-C stops; stored until 2016-09-0\d")

@@ -82,7 +82,7 @@ def test_a_lasting_service_has_a_health_check_and_is_started_again(name):
         assert (service["restart"], service["healthcheck"]) == ("no", {"disable": True})
     else:
         assert service["healthcheck"]["test"][0] == "CMD-SHELL"
-        assert service["restart"] == ("on-failure" if name == "sensor_publisher" else "unless-stopped")
+        assert service["restart"] == ("on-failure:10" if name == "sensor_publisher" else "unless-stopped")
 
 
 @each_service()

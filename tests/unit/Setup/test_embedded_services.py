@@ -195,10 +195,11 @@ def test_the_log_of_the_last_run_is_kept_beside_the_new_one(tmp_path, program, e
     assert (tmp_path / "setup.previous.log").read_text() == "first\n"
 
 
-def test_hours_are_the_sensors_business_only():
-    assert with_hours(SERVICES, None) == list(SERVICES)
-    limited = with_hours(SERVICES, 48)
-    assert [s.arguments for s in limited if s.name == SENSOR.name] == [("--hours", "48")]
+def test_hours_are_the_sensors_business_only(tmp_path):
+    end_file = tmp_path / "end"
+    assert with_hours(SERVICES, None, end_file) == list(SERVICES)
+    limited = with_hours(SERVICES, 48, end_file)
+    assert [s.arguments for s in limited if s.name == SENSOR.name] == [("--hours", "48", "--end-file", str(end_file))]
     assert {s.arguments for s in limited if s.name != SENSOR.name} == {()}
 
 
