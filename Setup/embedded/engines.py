@@ -16,7 +16,7 @@ from Setup.embedded import guard
 from Setup.embedded.engine import Engine
 from Setup.embedded.kafka_engine import KafkaEngine
 from Setup.embedded.postgres_engine import PostgresEngine, binary
-from Setup.embedded.state_folder import HOST, StateFolder
+from Setup.embedded.state_folder import HOST, StateFolder, one_start_at_a_time
 from Setup.embedded.valkey_engine import ValkeyEngine
 
 PREFERRED_PORTS = MappingProxyType({"kafka": 9092, "kafka_controller": 9093, "postgres": 5432, "redis": 6379})
@@ -83,9 +83,10 @@ class Engines:
         """
         self._folder.claim()
         try:
-            self._engines = self._make_engines(self._folder.choose_ports(self._preferred_ports))
-            self._guard = _start_guard(self._folder.path)
-            self._start_all(on_progress)
+            with one_start_at_a_time():
+                self._engines = self._make_engines(self._folder.choose_ports(self._preferred_ports))
+                self._guard = _start_guard(self._folder.path)
+                self._start_all(on_progress)
         except BaseException:  # Ctrl-C too
             self.stop()
             raise

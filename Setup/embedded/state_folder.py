@@ -8,8 +8,10 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -123,6 +125,18 @@ class StateFolder:
             return any(argument.startswith(f"{self.path}{os.sep}") for argument in process.cmdline())
         except psutil.Error:
             return False
+
+
+@contextmanager
+def one_start_at_a_time() -> Iterator[None]:
+    """Hold this user's other runs off while ports are chosen and not listened on yet.
+
+    Of two runs that find the same port free, one would fail to listen and take the other's engines for its own.
+    """
+    path = Path(tempfile.gettempdir()) / f"energy-run-{os.geteuid()}.lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)) as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        yield
 
 
 def kill_tree(process: psutil.Process) -> None:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -203,6 +204,19 @@ def test_a_second_run_takes_other_ports_and_keeps_them_and_its_data(engines, tmp
         assert third.start(quiet) == first_time
         assert psql(third, "p", "SELECT count(*) FROM kept").strip() == "0"
     assert gone([third.pid(name) for name in NAMES], within_s=0)
+
+
+def test_two_runs_that_start_at_once_have_engines_of_their_own(tmp_path):
+    holders = {name: socket.create_server(("127.0.0.1", 0)) for name in PREFERRED_PORTS}
+    wanted = {name: holder.getsockname()[1] for name, holder in holders.items()}
+    for holder in holders.values():
+        holder.close()
+    runs = [another_run(tmp_path / name, preferred_ports=wanted) for name in ("one", "two")]
+    with runs[0] as one, runs[1] as two, ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda run: run.start(quiet), runs)
+        assert first.kafka_bootstrap != second.kafka_bootstrap
+        assert not {first.postgres_port, first.redis_port} & {second.postgres_port, second.redis_port}
+        assert one.fallen() == two.fallen() == []
 
 
 def test_a_run_follows_its_ports_when_its_old_ones_are_taken(tmp_path):
