@@ -65,7 +65,7 @@ class Engine(ABC):
         report(f"{self.label}: starting")
         self._launch()
         deadline = time.monotonic() + _READY_WITHIN_S
-        while not self.is_ready():
+        while not (self._listens() and self.is_ready()):
             if not self.is_running():
                 raise EnergyError(f"{self.label} ended while starting. {self.last_lines()}")
             if time.monotonic() > deadline:
@@ -122,6 +122,14 @@ class Engine(ABC):
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)  # noqa: S603
         if done.returncode:
             raise EnergyError(f"{self.label} could not be set up. {self.last_lines()}")
+
+    def _listens(self) -> bool:
+        """Whether the port is this engine's: any other program may have taken it since it was chosen."""
+        try:
+            connections = psutil.Process(self.pid).net_connections("tcp")
+        except psutil.NoSuchProcess:
+            return False
+        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == self.port for c in connections)
 
     def _launch(self) -> None:
         with self.log.open("ab") as log:

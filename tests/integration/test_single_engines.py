@@ -37,6 +37,19 @@ def test_an_engine_that_ends_while_starting_shows_the_end_of_its_log(tmp_path):
             valkey.start(quiet)
 
 
+def test_another_server_on_the_port_is_not_taken_for_the_engine(tmp_path, unused_port):
+    for name in ("one", "two"):
+        (tmp_path / name / "logs").mkdir(parents=True)
+    first, second = (ValkeyEngine(tmp_path / name, unused_port, password="r") for name in ("one", "two"))
+    first.start(quiet)
+    try:
+        assert second.is_ready(), "the password is the same: only the process tells them apart"
+        with pytest.raises(EnergyError, match="Valkey ended while starting"):
+            second.start(quiet)
+    finally:
+        first.stop()
+
+
 def test_redis_takes_an_acl_file_in_place_of_the_password(tmp_path, unused_port):
     (tmp_path / "logs").mkdir()
     users = tmp_path / "users.acl"
