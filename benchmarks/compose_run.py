@@ -10,9 +10,7 @@ revision, and, where the predictor runs, if every meter has a forecast for every
 
 import argparse
 import csv
-import hashlib
 import io
-import math
 import os
 import shutil
 import signal
@@ -22,9 +20,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
+from acceptance import MISSING_FORECASTS, STORED_UNTIL, RunFailedError, check_tables, utc, wait_until
 from reference_readings import Reading, expected_readings
 from rich.console import Console
 from rich.table import Table
@@ -32,12 +30,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 ONE_BROKER = ("-f", "docker-compose.yml")
 THREE_BROKERS = (*ONE_BROKER, "-f", "docker-compose.ha.yml")
-STORED_WITHIN_S = 300
 console = Console(stderr=True)
-
-
-class RunFailedError(Exception):
-    """A run did not end in the tables that the files ask for."""
 
 
 # --- The containers ------------------------------------------------------------------------------------------------
@@ -108,8 +101,7 @@ class Stack:
 
     def stored_until(self) -> int:
         """The newest hour that the warehouse has whole (seconds since 1970), 0 before the first."""
-        rows = self.query("SELECT coalesce(extract(epoch FROM stored_until)::bigint, 0) FROM pipeline_status")
-        return int(rows[0][0])
+        return int(self.query(STORED_UNTIL)[0][0])
 
 
 # --- Faults --------------------------------------------------------------------------------------------------------
@@ -152,26 +144,6 @@ def require_going_on(reached: int, last: int) -> None:
         raise RunFailedError("the replay is over before all faults are: choose a slower --pace")
 
 
-def utc(seconds: int) -> str:
-    """For people."""
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M}"
-
-
-def wait_until(holds: Callable[[], bool], what: str, within_s: float = STORED_WITHIN_S) -> None:
-    """Ask once a second until it holds; a database that is away for the moment is asked again."""
-    deadline = time.monotonic() + within_s
-    while True:
-        try:
-            if holds():
-                return
-        except RunFailedError:
-            if time.monotonic() > deadline:
-                raise
-        if time.monotonic() > deadline:
-            raise RunFailedError(f"not within {within_s:g} s: {what}")
-        time.sleep(1)
-
-
 # --- The runs ------------------------------------------------------------------------------------------------------
 
 
@@ -192,48 +164,6 @@ RUNS = {
 }
 
 
-def check_tables(stack: Stack, expected: dict[Reading, float]) -> str:
-    """Compare the warehouse with the files; returns a digest of readings and totals, the same for every run."""
-    rows = stack.query(
-        'SELECT building_id, meter, extract(epoch FROM "timestamp")::bigint, meter_reading_kwh FROM readings'
-    )
-    stored = {(int(b), int(m), int(t)): float(kwh) for b, m, t, kwh in rows}
-    if len(stored) != len(rows):
-        raise RunFailedError(f"{len(rows) - len(stored)} readings are stored more than once")
-    missing, surplus = expected.keys() - stored.keys(), stored.keys() - expected.keys()
-    if missing or surplus:
-        some = min(missing or surplus)
-        raise RunFailedError(f"{len(missing)} readings are missing, {len(surplus)} are surplus; for one {some}")
-    unequal = [key for key, kwh in expected.items() if not math.isclose(kwh, stored[key], rel_tol=1e-12)]
-    if unequal:
-        key = unequal[0]
-        raise RunFailedError(f"{len(unequal)} values differ, {key}: {expected[key]} in the file, {stored[key]} stored")
-    for what, sql in MUST_BE_EMPTY.items():
-        (count,) = stack.query(sql)[0]
-        if count != "0":
-            raise RunFailedError(f"{count} {what}")
-    totals = stack.query('SELECT * FROM site_totals ORDER BY site_id, meter, "timestamp"')
-    return hashlib.sha256(repr([sorted(stored.items()), totals]).encode()).hexdigest()[:12]
-
-
-MUST_BE_EMPTY = {
-    "dead letters": "SELECT count(*) FROM dead_letters",
-    "revisions, of which the files have none": "SELECT count(*) FROM reading_revisions",
-    "hours whose site total is not the sum of its readings": """
-        SELECT count(*) FROM site_totals t FULL JOIN (
-            SELECT site_id, meter, "timestamp", sum(meter_reading_kwh::numeric) AS kwh, count(*) AS reported
-            FROM readings JOIN buildings USING (building_id) GROUP BY 1, 2, 3) r USING (site_id, meter, "timestamp")
-        WHERE t.energy_kwh IS NULL OR r.kwh IS NULL
-           OR abs(t.energy_kwh - r.kwh) > 1e-6 OR t.meters_reported <> r.reported""",
-}
-MISSING_FORECASTS = """
-    SELECT count(*) FROM meters m
-    CROSS JOIN LATERAL generate_series(greatest(m.first_seen, to_timestamp({first})), to_timestamp({last}),
-                                       interval '1 hour') AS issue (at)
-    LEFT JOIN forecasts f ON f.building_id = m.building_id AND f.meter = m.meter AND f.issued_at = issue.at
-    WHERE f.issued_at IS NULL"""
-
-
 def perform(name: str, options: argparse.Namespace, expected: dict[Reading, float], first: int) -> list[str]:
     """Do one run; returns its row of the table."""
     run, last = RUNS[name], max(stamp for _, _, stamp in expected)
@@ -247,7 +177,7 @@ def perform(name: str, options: argparse.Namespace, expected: dict[Reading, floa
         fault = run.fault(stack, last)
         wait_until(lambda: stack.stored_until() >= last, f"everything until {utc(last)} is stored", options.within)
         stored = time.monotonic()
-        digest = check_tables(stack, expected)
+        digest = check_tables(stack.query, expected)
         if "predictor" in stack.services():
             sql = MISSING_FORECASTS.format(first=first, last=last)
             wait_until(lambda: stack.query(sql) == [["0"]], "every meter has a forecast every hour", options.within)
