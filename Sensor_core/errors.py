@@ -7,6 +7,7 @@ EnergyError
 ├── InvalidRecordError    a message that can never be stored: goes to the dead-letter topic
 ├── DataFolderError       a file of a data folder is wrong: names file, line, column and value
 ├── ModelError            a model dump is missing, broken or does not fit this program
+├── BacktestError         a backtest cannot be made as asked: names the option and what the data allow
 └── SettingsError         a setting is missing, unknown or wrong: names the variable, never its value
 """
 
@@ -46,6 +47,10 @@ class DataFolderError(EnergyError):
 
 class ModelError(EnergyError):
     """A model dump is missing, broken, tampered with, or made for other features."""
+
+
+class BacktestError(EnergyError):
+    """A backtest cannot be made as it was asked for."""
 
 
 class SettingsError(EnergyError):

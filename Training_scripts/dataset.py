@@ -1,14 +1,15 @@
 """The past as arrays: what models are trained on and tried against."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 import numpy as np
 import pandas as pd
 
 from Predictor.forecasting.snapshot import (
     WEATHER_HISTORY_H,
+    Flags,
     Floats,
     Floats32,
     Ints,
@@ -23,9 +24,40 @@ from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import SECONDS_PER_HOUR, Interval
 from Sensor_core.weather import QUANTITY_NAMES
 
+GRACE_S: Final = 300
+"""A reading that becomes known within so long after its interval is there in time, as live (LIVE_GRACE_S). [s]"""
+
 _NO_READINGS: Final = pd.DataFrame(
     {"building_id": [], "meter": [], "timestamp": [], "meter_reading_kwh": [], "known_at": []}
 ).astype({"timestamp": "datetime64[ns, UTC]", "known_at": "datetime64[ns, UTC]"})
+
+
+@dataclass(frozen=True)
+class LateVersions:
+    """Every version of the readings of which one came late, in the order of becoming known.
+
+    Attributes:
+        row: Row of the meter.
+        step: Step of the reading.
+        known_s: When the version became known, in seconds since 1970.
+        kwh: What it says. [kWh]
+    """
+
+    row: Ints
+    step: Ints
+    known_s: Ints
+    kwh: Floats
+
+    def where(self, kept: Flags) -> Self:
+        """Keep some of them."""
+        return replace(
+            self, row=self.row[kept], step=self.step[kept], known_s=self.known_s[kept], kwh=self.kwh[kept]
+        )
+
+
+def _no_late_versions() -> LateVersions:
+    nothing = np.array([], dtype=np.int64)
+    return LateVersions(nothing, nothing, nothing, np.array([], dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -39,6 +71,7 @@ class EnergyHistory:
         first: Step of the first column of ``readings_kwh``; it starts an hour.
         readings_kwh: Shape ``(M, T)``; NaN where missing. [kWh]
         weather: Observed weather by hour, shape ``(S, hours of T, 7)``; NaN where missing.
+        late: What was known when of readings that came late or were corrected; ``readings_kwh`` has the last word.
     """
 
     interval: Interval
@@ -47,6 +80,7 @@ class EnergyHistory:
     first: int
     readings_kwh: Floats
     weather: Floats32
+    late: LateVersions = field(default_factory=_no_late_versions)
 
     @property
     def stop(self) -> int:
@@ -55,8 +89,7 @@ class EnergyHistory:
 
     def snapshot(self, origin: int) -> Snapshot:
         """Show what was known at ``origin``, and nothing later; weather forecasts are made from it."""
-        until = origin - self.first + 1
-        begin = max(0, until - history_steps(self.interval))
+        begin = max(0, origin - self.first + 1 - history_steps(self.interval))
         hour = (origin - self.first) // self.interval.steps_per_hour + 1
         observed = self.weather[:, max(0, hour - WEATHER_HISTORY_H) : hour]
         return Snapshot(
@@ -64,10 +97,47 @@ class EnergyHistory:
             interval=self.interval,
             meters=self.meters,
             sites=self.sites,
-            readings_kwh=self.readings_kwh[:, begin:until],
+            readings_kwh=self._known_before(origin + 1)[:, begin:],
             weather=observed,
             weather_forecast=persistence(observed),
         )
+
+    def until(self, step: int) -> Self:
+        """All that was known when ``step`` began: nothing of it, and nothing later."""
+        hours = -(-(step - self.first) // self.interval.steps_per_hour)
+        return replace(
+            self,
+            readings_kwh=self._known_before(step),
+            weather=self.weather[:, :hours],
+            late=self.late.where((self.late.step < step) & self._known_when_began(step)),
+        )
+
+    def since(self, step: int) -> Self:
+        """Leave out what lies before the hour of ``step``."""
+        per_hour = self.interval.steps_per_hour
+        hours = max(0, (step - self.first) // per_hour)
+        return replace(
+            self,
+            first=self.first + hours * per_hour,
+            readings_kwh=self.readings_kwh[:, hours * per_hour :],
+            weather=self.weather[:, hours:],
+            late=self.late.where(self.late.step >= self.first + hours * per_hour),
+        )
+
+    def _known_before(self, step: int) -> Floats:
+        """Readings before ``step`` as they were known when it began."""
+        readings = self.readings_kwh[:, : step - self.first]
+        late = self.late.where(self.late.step < step)
+        if not len(late.step):
+            return readings
+        readings = readings.copy()
+        readings[late.row, late.step - self.first] = np.nan
+        known = self.late.where((self.late.step < step) & self._known_when_began(step))
+        readings[known.row, known.step - self.first] = known.kwh
+        return readings
+
+    def _known_when_began(self, step: int) -> Flags:
+        return self.late.known_s <= step * self.interval.seconds + GRACE_S
 
     def truth(self, origin: int) -> Floats:
         """Readings after ``origin`` [kWh], shape ``(M, horizon)``; NaN where there is none."""
@@ -107,12 +177,20 @@ def energy_history(
     row = {key: index for index, key in enumerate(keys)}
     first = int(table["step"].min()) // interval.steps_per_hour * interval.steps_per_hour
     values = np.full((len(keys), int(table["step"].max()) + 1 - first), np.nan)
-    rows = [row[key] for key in zip(table["building_id"], table["meter"], strict=True)]
+    rows = np.array([row[key] for key in zip(table["building_id"], table["meter"], strict=True)])
     values[rows, table["step"].to_numpy() - first] = table["kwh"].to_numpy()
     hours = -(-values.shape[1] // interval.steps_per_hour)
     first_hour = first // interval.steps_per_hour
     meters = Meters.of([(int(building), int(meter)) for building, meter in keys], buildings, places)
-    return EnergyHistory(interval, places, meters, first, values, weather_array(weather, places, first_hour, hours))
+    observed = weather_array(weather, places, first_hour, hours)
+    return EnergyHistory(interval, places, meters, first, values, observed, _late_versions(table, rows, interval))
+
+
+def _late_versions(table: pd.DataFrame, rows: Ints, interval: Interval) -> LateVersions:
+    step, known_s = table["step"].to_numpy(dtype=np.int64), table["known_at"].to_numpy(dtype=np.int64)
+    cell = rows * (step.max() + 1) + step
+    late = np.isin(cell, cell[known_s > (step + 1) * interval.seconds + GRACE_S])
+    return LateVersions(rows, step, known_s, table["kwh"].to_numpy(dtype=np.float64)).where(late)
 
 
 def _compact(chunk: pd.DataFrame, interval: Interval, buildings: Mapping[int, Building]) -> pd.DataFrame:

@@ -1,0 +1,179 @@
+"""``energy-backtest``: forecasts at past origins of a data folder, scored against what came.
+
+At every origin the forecaster that the predictor runs is shown what was known then, and nothing else. Needs
+no servers. Writes ``forecasts.parquet``, ``scores.json``, ``report.html`` and the models that it trained.
+"""
+
+import argparse
+import importlib.util
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from itertools import count
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from Predictor.forecasting.model_store import load, save
+from Sensor_core.errors import BacktestError, EnergyError
+from Setup.settings import load_settings
+from Training_scripts.backtesting.evaluation import PeerForecasts, compare, together
+from Training_scripts.backtesting.plan import Fold, Request, origins_of, plan
+from Training_scripts.backtesting.results import Run, UsedModel, write_results
+from Training_scripts.backtesting.rolling import Rolled, joined, submit, workers
+from Training_scripts.backtesting.totals import total_keys
+from Training_scripts.dataset import EnergyHistory
+from Training_scripts.sources import history_of_folder
+from Training_scripts.train import Stages, train, utc_time, validation_begin
+
+_STAGES_OF_TRAINING = 4
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the backtest, print its table, write its files.
+
+    Returns:
+        0; 1 after an error, told in one line on standard error; 130 after Ctrl-C.
+    """
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        print("energy-backtest: stopped", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenExecutor:
+        print("energy-backtest: a worker process was killed, perhaps for lack of memory: try --jobs 1", file=sys.stderr)
+        return 1
+    except (EnergyError, OSError) as error:
+        print(f"energy-backtest: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="energy-backtest",
+        description="Forecast at past origins of a data folder as if they were now, and score the forecasts.",
+        epilog="Times are UTC. An origin is the newest hour that a forecast may know; lead times are 1 to 48 h.",
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", required=True, help="data folder")
+    parser.add_argument("--train-until", type=utc_time, metavar="T", help="training uses nothing at or after T")
+    parser.add_argument("--from", type=utc_time, metavar="T", required=True, dest="first", help="first origin")
+    parser.add_argument("--to", type=utc_time, metavar="T", required=True, dest="last", help="last origin, inclusive")
+    parser.add_argument("--every", type=_positive, metavar="H", required=True, help="hours from origin to origin")
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for the results")
+    parser.add_argument("--refit-every", type=_positive, metavar="DAYS", help="fit anew, to what lies before the origin")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="a stored model, or its card, instead of training")
+    parser.add_argument("--peer", action="store_true", help="try mlforecast at the same origins")
+    parser.add_argument(
+        "--jobs", type=_positive, metavar="N", default=os.cpu_count() or 1, help="processes (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the training sample (%(default)s)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    started = time.monotonic()
+    _check(arguments)
+    request = Request(
+        train_until=None if arguments.model else arguments.train_until,
+        first=arguments.first,
+        last=arguments.last,
+        every_h=arguments.every,
+        refit_every_days=arguments.refit_every,
+    )
+    history = history_of_folder(arguments.data, load_settings().interval)
+    folds = plan(history, request)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with _progress(Console(stderr=True)) as progress, workers(arguments.jobs) as pool:
+        models, rolled, peer = _forecasts(history, folds, arguments, pool, progress)
+    levels = compare(history, origins_of(folds), rolled, peer)
+    run = Run(history, folds, models, rolled, peer, levels, time.monotonic() - started)
+    write_results(arguments.out, run, vars(arguments))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.model and arguments.refit_every:
+        raise BacktestError("--model and --refit-every exclude each other: a stored model is not fitted again")
+    if not arguments.model and arguments.train_until is None:
+        raise BacktestError("--train-until is missing: give it, or a stored model by --model")
+    if arguments.peer and importlib.util.find_spec("mlforecast") is None:
+        raise BacktestError("--peer needs mlforecast: pip install 'energy-forecast-pipeline[peer]'")
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description:16}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+    )  # fmt: skip
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _forecasts(
+    history: EnergyHistory, folds: Sequence[Fold], arguments: argparse.Namespace, pool: Executor, progress: Progress
+) -> tuple[list[UsedModel], Rolled, PeerForecasts | None]:
+    """Fit a model for each fold while the workers forecast with those that are ready."""
+    rivals = _peer_tasks(history, folds, pool) if arguments.peer else []
+    bar = progress.add_task("forecasting", total=len(origins_of(folds)) + len(rivals))
+    for rival in rivals:
+        rival.add_done_callback(lambda _: progress.advance(bar))
+    models, parts = [], []
+    for number, fold in enumerate(folds, start=1):
+        model = _stored(arguments.model) if arguments.model else None
+        if model is None:
+            stages = _stages(progress, f"training {number}/{len(folds)}" if len(folds) > 1 else "training")
+            model = _trained(history.until(fold.until), arguments.out / "models", arguments.seed, stages)
+        models.append(model)
+        for part, size in submit(pool, arguments.jobs, model.path, history, fold.origins):
+            part.add_done_callback(lambda _, size=size: progress.advance(bar, size))
+            parts.append(part)
+    rolled = joined([part.result() for part in parts])
+    return models, rolled, together([rival.result() for rival in rivals]) if rivals else None
+
+
+def _stored(path: Path) -> UsedModel:
+    folder = path.parent if path.is_file() else path
+    model = load(folder)
+    return UsedModel(model.name, folder, model.card.trained_until, None)
+
+
+def _trained(past: EnergyHistory, root: Path, seed: int, stages: Stages) -> UsedModel:
+    started = time.process_time()
+    model, _ = train(past, validation_begin(past, None), num_threads=1, seed=seed, stages=stages)
+    name = save(root, model.card, model.boosters)
+    return UsedModel(name, root / name, model.card.trained_until, time.process_time() - started)
+
+
+def _stages(progress: Progress, title: str) -> Stages:
+    bar, stage = progress.add_task(title, total=_STAGES_OF_TRAINING), count()
+
+    def begin(_name: str) -> Callable[[float], None]:
+        finished = next(stage)
+        return lambda share: progress.update(bar, completed=finished + share)
+
+    return begin
+
+
+def _peer_tasks(history: EnergyHistory, folds: Sequence[Fold], pool: Executor) -> list[Future[PeerForecasts]]:
+    from Training_scripts.backtesting.peer import forecast_with_peer  # noqa: PLC0415 - mlforecast is optional
+
+    totals = total_keys(history)
+    return [
+        pool.submit(forecast_with_peer, history.until(fold.origins[-1] + 1), fold.until, fold.origins, totals)
+        for fold in folds
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Sites and the grid as sums of their meters, one a meter code."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Predictor.forecasting.snapshot import Flags, Floats
+from Training_scripts.dataset import EnergyHistory
+
+
+def members(history: EnergyHistory, site_id: int | None, meter: int) -> Flags:
+    """The meters in a total, shape ``(M,)``; the site None is the grid."""
+    of_code = history.meters.meter == meter
+    if site_id is None:
+        return of_code
+    return of_code & (history.meters.site == history.sites.site_id.index(site_id))
+
+
+def sums(
+    history: EnergyHistory, sites: Sequence[int | None], meters: Sequence[int], values: NDArray[np.floating]
+) -> Floats:
+    """Add meters of shape ``(..., M, leads)`` up to totals; NaN where any of a total's meters is missing. [kWh]"""
+    totals = [
+        values[..., members(history, site, meter), :].sum(axis=-2, dtype=np.float64)
+        for site, meter in zip(sites, meters, strict=True)
+    ]
+    return np.stack(totals, axis=-2)
+
+
+def total_keys(history: EnergyHistory) -> list[tuple[int | None, int]]:
+    """Site (None: the grid) and meter code of every total, sites first."""
+    meters = history.meters
+    pairs = sorted(set(zip(meters.site.tolist(), meters.meter.tolist(), strict=True)))
+    sites = [(history.sites.site_id[site], meter) for site, meter in pairs]
+    return [*sites, *((None, meter) for meter in sorted(set(meters.meter.tolist())))]
