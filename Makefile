@@ -33,12 +33,12 @@ $(BIN)/python:
 
 $(VENV)/installed-run: $(PROJECT) | $(BIN)/python
 	@echo "Installing what the pipeline needs into $(VENV), a minute or two ..."
-	@$(INSTALL) --editable '.[predictor,embedded,import]'
+	@$(INSTALL) --editable '.[predictor,backtest,import,embedded]'
 	@touch $@
 
 $(VENV)/installed-dev: $(PROJECT) | $(BIN)/python
 	@echo "Installing what the pipeline and its tests need into $(VENV), a minute or two ..."
-	@$(INSTALL) --editable '.[predictor,embedded,import,dev]'
+	@$(INSTALL) --editable '.[predictor,backtest,peer,import,embedded,dev]'
 	@touch $@ $(VENV)/installed-run
 
 # Every password of .env that .env.local has not got yet: 32 random bytes each, in hexadecimal.

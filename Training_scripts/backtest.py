@@ -14,24 +14,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from itertools import count
 from pathlib import Path
+from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from Predictor.forecasting.model_store import load, save
 from Sensor_core.errors import BacktestError, EnergyError
 from Setup.settings import load_settings
 from Training_scripts.backtesting.evaluation import PeerForecasts, compare, together
 from Training_scripts.backtesting.plan import Fold, Request, origins_of, plan
-from Training_scripts.backtesting.results import Run, UsedModel, write_results
 from Training_scripts.backtesting.rolling import Rolled, joined, submit, workers
+from Training_scripts.backtesting.run import Run, UsedModel
 from Training_scripts.backtesting.totals import total_keys
 from Training_scripts.dataset import EnergyHistory
 from Training_scripts.sources import history_of_folder
 from Training_scripts.train import Stages, train, utc_time, validation_begin
 
-_STAGES_OF_TRAINING = 4
-_INTERRUPTED = 130
+_STAGES_OF_TRAINING: Final = 4
+_INTERRUPTED: Final = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--to", type=utc_time, metavar="T", required=True, dest="last", help="last origin, inclusive")
     parser.add_argument("--every", type=_positive, metavar="H", required=True, help="hours from origin to origin")
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for the results")
-    parser.add_argument("--refit-every", type=_positive, metavar="DAYS", help="fit anew, to what lies before the origin")
+    parser.add_argument("--refit-every", type=_positive, metavar="DAYS", help="fit anew to what lies before")
     parser.add_argument("--model", type=Path, metavar="FILE", help="a stored model, or its card, instead of training")
     parser.add_argument("--peer", action="store_true", help="try mlforecast at the same origins")
     parser.add_argument(
@@ -87,6 +88,8 @@ def _positive(text: str) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     _check(arguments)
+    from Training_scripts.backtesting.results import write_results  # noqa: PLC0415 - needs what an extra brings
+
     request = Request(
         train_until=None if arguments.model else arguments.train_until,
         first=arguments.first,
@@ -109,8 +112,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise BacktestError("--model and --refit-every exclude each other: a stored model is not fitted again")
     if not arguments.model and arguments.train_until is None:
         raise BacktestError("--train-until is missing: give it, or a stored model by --model")
-    if arguments.peer and importlib.util.find_spec("mlforecast") is None:
-        raise BacktestError("--peer needs mlforecast: pip install 'energy-forecast-pipeline[peer]'")
+    needed = {"matplotlib": "backtest", "pyarrow": "backtest", **({"mlforecast": "peer"} if arguments.peer else {})}
+    for module, extra in needed.items():
+        if importlib.util.find_spec(module) is None:
+            raise BacktestError(f"{module} is not installed: pip install 'energy-forecast-pipeline[{extra}]'")
 
 
 def _progress(console: Console) -> Progress:
@@ -127,7 +132,7 @@ def _forecasts(
     rivals = _peer_tasks(history, folds, pool) if arguments.peer else []
     bar = progress.add_task("forecasting", total=len(origins_of(folds)) + len(rivals))
     for rival in rivals:
-        rival.add_done_callback(lambda _: progress.advance(bar))
+        rival.add_done_callback(_advancing(progress, bar, 1))
     models, parts = [], []
     for number, fold in enumerate(folds, start=1):
         model = _stored(arguments.model) if arguments.model else None
@@ -136,10 +141,14 @@ def _forecasts(
             model = _trained(history.until(fold.until), arguments.out / "models", arguments.seed, stages)
         models.append(model)
         for part, size in submit(pool, arguments.jobs, model.path, history, fold.origins):
-            part.add_done_callback(lambda _, size=size: progress.advance(bar, size))
+            part.add_done_callback(_advancing(progress, bar, size))
             parts.append(part)
     rolled = joined([part.result() for part in parts])
     return models, rolled, together([rival.result() for rival in rivals]) if rivals else None
+
+
+def _advancing(progress: Progress, bar: TaskID, steps: int) -> Callable[[Future[Any]], None]:
+    return lambda _: progress.advance(bar, steps)
 
 
 def _stored(path: Path) -> UsedModel:

@@ -50,9 +50,7 @@ class LateVersions:
 
     def where(self, kept: Flags) -> Self:
         """Keep some of them."""
-        return replace(
-            self, row=self.row[kept], step=self.step[kept], known_s=self.known_s[kept], kwh=self.kwh[kept]
-        )
+        return replace(self, row=self.row[kept], step=self.step[kept], known_s=self.known_s[kept], kwh=self.kwh[kept])
 
 
 def _no_late_versions() -> LateVersions:

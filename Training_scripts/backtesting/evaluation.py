@@ -143,6 +143,7 @@ def scores_document(scores: Scores, levels: Mapping[str, Level]) -> dict[str, An
 
 
 _CURVES: Final = ("cvrmse", "pinball", "coverage")
+_DAY_AHEAD_H: Final = 24
 
 
 def _numbers(by_who: Mapping[str, Mapping[str, Score]], who: str, lead: str) -> dict[str, float | None]:
@@ -169,8 +170,10 @@ def _share_below(level: Level, who: str) -> dict[str, list[float | None]]:
 
 
 def buildings_document(history: EnergyHistory, level: Level, rolled: Rolled) -> list[dict[str, Any]]:
-    """One element a meter: how well it was forecast over all lead times, and by everybody."""
+    """One element a meter: how well it was forecast, by everybody, over all lead times and over the first 24 h."""
     series = {who: score_series(level.truth, course) for who, course in level.forecasts.items()}
+    day = slice(0, _DAY_AHEAD_H)
+    day_ahead = {who: score_series(level.truth[..., day], course[..., day]) for who, course in level.forecasts.items()}
     own, meters = series[MODEL], history.meters
     return [
         {
@@ -179,6 +182,7 @@ def buildings_document(history: EnergyHistory, level: Level, rolled: Rolled) -> 
             "meter": int(meters.meter[row]),
             "rows": int(own.rows[row]),
             "cvrmse": {who: _plain(scores.cvrmse[row]) for who, scores in series.items()},
+            "cvrmse_day_ahead": {who: _plain(scores.cvrmse[row]) for who, scores in day_ahead.items()},
             "pinball": _plain(own.pinball[row]),
             "coverage": _plain(own.coverage[row]),
             "quality": {LADDER[rung]: int((rolled.quality[:, row] == rung).sum()) for rung in range(len(LADDER))},

@@ -11,11 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from Predictor.forecasting.snapshot import Floats
+from Sensor_core.forecast import METER_LEVELS
 from Sensor_core.interval import HORIZON_H
-from Training_scripts.backtesting.evaluation import PEER, Level
+from Training_scripts.backtesting.evaluation import PEER
 from Training_scripts.backtesting.week import Week
 from Training_scripts.validation import MODEL
 
@@ -26,7 +27,7 @@ _BASELINE_COLOUR: Final = "#8a97a3"
 _LEVEL_COLOURS: Final = {"meter": "#0b62a4", "site": "#2a9d8f", "grid": "#8e44ad"}
 _LEVEL_NAMES: Final = {"meter": "meters", "site": "sites", "grid": "grid"}
 _LEAD_TICKS: Final = (1, 6, 12, 24, 36, 48)
-_STYLE: Final = {
+_STYLE: Final[dict[Any, Any]] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.edgecolor": "#b8c2cc",
@@ -46,7 +47,6 @@ _STYLE: Final = {
     "svg.hashsalt": "energy-backtest",
 }
 _AIM: Final = (0.78, 0.82)
-_NAMED_AT_MOST: Final = 12
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def error_by_lead(by_lead: Mapping[str, Mapping[str, Mapping[str, Sequence[float
             )  # fmt: skip
         _lead_axis(axis)
         axis.set(title=name.capitalize(), ylim=(0, _top(by_lead[level])))
-        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].set_ylabel("median CVRMSE")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
@@ -106,40 +106,49 @@ def calibration(
             label = _LEVEL_NAMES[level] + ("" if who == MODEL else f", {who}")
             cover = _numbers(by_lead[level][who]["coverage"])
             left.plot(range(1, HORIZON_H + 1), cover, dashes, color=colour, label=label)
-            shares = [np.nanmean(_numbers(values)) if any(values) else np.nan
-                      for values in share_below[level][who].values()]  # fmt: skip
-            right.plot((0.1, 0.5, 0.9), shares, dashes, color=colour, marker="o" if who == MODEL else "x")
+            right.plot(
+                METER_LEVELS,
+                _overall(share_below[level][who]),
+                dashes,
+                color=colour,
+                marker="o" if who == MODEL else "x",
+            )
     _lead_axis(left)
     left.set(title="Share of truths inside the 80 % interval", ylim=(min(0.5, left.get_ylim()[0]), 1))
     right.set(title="Share of truths below each quantile", xlabel="promised", ylabel="came", xlim=(0, 1), ylim=(0, 1))
-    right.set_xticks((0, 0.1, 0.5, 0.9, 1))
-    right.set_yticks((0, 0.1, 0.5, 0.9, 1))
+    right.set_xticks(METER_LEVELS)
+    right.set_yticks(METER_LEVELS)
     for axis in (left.yaxis, right.xaxis, right.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_major_formatter(PercentFormatter(1))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=7)
     return figure
 
 
+def _overall(by_quantile: Mapping[str, Sequence[float | None]]) -> list[float]:
+    """Mean over lead times."""
+    known = [[value for value in values if value is not None] for values in by_quantile.values()]
+    return [float(np.mean(values)) if values else np.nan for values in known]
+
+
 def by_building(labels: Sequence[str], own: Floats, rivals: Mapping[str, Floats]) -> Figure:
     """Each meter's CVRMSE against the best baseline's, and the peer's: below the diagonal is better."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for axis, (name, errors) in zip(axes, rivals.items(), strict=False):
+    figure = Figure(figsize=(5.5 * len(rivals), 4.4), layout="constrained")
+    axes = figure.subplots(1, len(rivals), squeeze=False)[0]
+    for axis, (name, errors) in zip(axes, rivals.items(), strict=True):
         known = (own > 0) & (errors > 0)
         own_known, their = own[known], errors[known]
-        span = [0.8 * min(own_known.min(), their.min()), 1.25 * max(own_known.max(), their.max())]
+        both = [*own_known, *their] or [0.1, 1.0]
+        span = [0.8 * min(both), 1.25 * max(both)]
         axis.fill_between(span, span, span[0], color="#eef6fb", zorder=0)
         axis.plot(span, span, color="#b8c2cc", linewidth=1)
         axis.scatter(their, own_known, s=26, color=_COLOURS[MODEL], alpha=0.75, edgecolor="white", linewidth=0.5)
         axis.set(xscale="log", yscale="log", xlim=span, ylim=span, xlabel=f"CVRMSE of {name}", ylabel="CVRMSE of model")
         wins = int((own_known < their).sum())
         axis.set_title(f"Better than {name} for {wins} of {len(their)} meters")
-        _name_extremes(axis, [label for label, is_known in zip(labels, known, strict=True) if is_known], own_known, their)
+        _name_extremes(axis, np.array(labels)[known].tolist(), own_known, their)
         for direction in (axis.xaxis, axis.yaxis):
-            direction.set_major_formatter(PercentFormatter(1, decimals=0))
-            direction.set_minor_formatter("")
-    for axis in axes[len(rivals) :]:
-        axis.remove()
+            direction.set_major_formatter(PercentFormatter(1))
+            direction.set_minor_formatter(NullFormatter())
     return figure
 
 
@@ -166,9 +175,9 @@ def week(weeks: Sequence[Week]) -> Figure:
         axis.set_ylabel("kWh")
         axis.set_ylim(bottom=0)
         axis.margins(x=0)
-    locator = AutoDateLocator()
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes[-1].xaxis.set_major_locator(locator)
-    axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

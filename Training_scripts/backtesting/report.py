@@ -72,8 +72,8 @@ _BUILDINGS: Final = "Each dot is a meter, all lead times together; in the shaded
 def _summary(data: Mapping[str, Any]) -> str:
     first, last = (data[name][:16].replace("T", " ") for name in ("first_origin", "last_origin"))
     return (
-        f"{data['meters']:,} meters of {data['buildings']:,} buildings at {data['sites']} sites, forecast 1 to 48 hours "
-        f"ahead at {data['origins']:,} origins from {first} to {last} UTC; at each, nothing later was known."
+        f"{data['meters']:,} meters of {data['buildings']:,} buildings at {data['sites']} sites, forecast 1 to 48 "
+        f"hours ahead at {data['origins']:,} origins from {first} to {last} UTC; at each, nothing later was known."
     )
 
 

@@ -6,9 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from Predictor.forecasting.snapshot import Floats
+from Predictor.forecasting.snapshot import Floats, Ints
 from Training_scripts.backtesting.evaluation import PEER
-from Training_scripts.baselines import BASELINES
 from Training_scripts.scoring import ALL_LEADS, SCORED_LEADS_H
 from Training_scripts.validation import MODEL
 
@@ -104,7 +103,8 @@ def _cell(by: By, who: str, lead: str, metric: str) -> str:
 def _skill_row(by: By, empty: int) -> str:
     skills = [by[MODEL][lead]["skill"] for lead in _LEADS]
     cells = "".join(
-        f'<td class="{"lost" if skill is not None and skill < 0 else ""}">{_percent(skill, "+")}</td>' for skill in skills
+        f'<td class="{"lost" if skill is not None and skill < 0 else ""}">{_percent(skill, "+")}</td>'
+        for skill in skills
     )
     return f'<tr class="skill"><td>skill over the best baseline</td>{cells}{"<td></td>" * empty}</tr>'
 
@@ -112,7 +112,7 @@ def _skill_row(by: By, empty: int) -> str:
 def buildings(labels: Sequence[str], rows: Sequence[Mapping[str, Any]], rivals: Mapping[str, Floats]) -> str:
     """The meters that are forecast best, and worst."""
     own = np.array([np.nan if row["cvrmse"][MODEL] is None else row["cvrmse"][MODEL] for row in rows])
-    order = np.argsort(own)[: int((~np.isnan(own)).sum())]
+    order: Ints = np.argsort(own)[: int((~np.isnan(own)).sum())]
     tables = [
         _building_table(title, chosen, labels, rows, rivals)
         for title, chosen in (("Best", order[:_SHOWN_BUILDINGS]), ("Worst", order[::-1][:_SHOWN_BUILDINGS]))
@@ -122,7 +122,7 @@ def buildings(labels: Sequence[str], rows: Sequence[Mapping[str, Any]], rivals: 
 
 def _building_table(
     title: str,
-    chosen: Floats,
+    chosen: Ints,
     labels: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
     rivals: Mapping[str, Floats],
@@ -152,8 +152,8 @@ def definitions(document: Mapping[str, Any]) -> str:
         "model": "; ".join(models),
         "quality of forecasts": quality,
         "complete totals": complete,
-        "training": f"{_seconds(timing['training_cpu_s'])} of processor time, {PEER} {_seconds(timing['peer_training_cpu_s'])}",
-        "a forecast": f"{_seconds(timing['cpu_s_per_origin'])} of processor time, {PEER} {_seconds(timing['peer_cpu_s_per_origin'])}",
+        "training": _processor_time(timing["training_cpu_s"], timing["peer_training_cpu_s"]),
+        "a forecast": _processor_time(timing["cpu_s_per_origin"], timing["peer_cpu_s_per_origin"]),
         "altogether": f"{_seconds(timing['elapsed_s'])}, ended {document['made_at']}",
         "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
     }
@@ -166,6 +166,10 @@ def _percent(value: float | None, sign: str = "") -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _processor_time(own: float | None, peer: float | None) -> str:
+    return f"{_seconds(own)} of processor time" + (f", {PEER} {_seconds(peer)}" if peer else "")
 
 
 def _seconds(value: float | None) -> str:

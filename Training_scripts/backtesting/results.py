@@ -3,62 +3,24 @@
 import importlib.metadata
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from rich.console import Console
 
 from Predictor.forecasting.fallback import LADDER
-from Training_scripts.backtesting.evaluation import (
-    PEER,
-    Level,
-    PeerForecasts,
-    buildings_document,
-    score,
-    scores_document,
-)
-from Training_scripts.backtesting.plan import Fold, origins_of
+from Training_scripts.backtesting.evaluation import PEER, buildings_document, score, scores_document
+from Training_scripts.backtesting.plan import origins_of
 from Training_scripts.backtesting.report import report
-from Training_scripts.backtesting.rolling import Rolled
+from Training_scripts.backtesting.run import Run, UsedModel
 from Training_scripts.backtesting.table import write_forecasts
-from Training_scripts.dataset import EnergyHistory
 from Training_scripts.validation import score_table
 
 _LIBRARIES: Final = ("energy-forecast-pipeline", "lightgbm", "numpy", "pandas", "pyarrow", "holidays")
 _PLAIN_WIDTH: Final = 120
-
-
-@dataclass(frozen=True)
-class UsedModel:
-    """A model that forecast a fold.
-
-    Attributes:
-        name: Its version.
-        path: Folder of the version.
-        trained_until: It was trained on what lies before, UTC.
-        training_cpu_s: Processor time of its training; None for a stored one. [s]
-    """
-
-    name: str
-    path: Path
-    trained_until: datetime
-    training_cpu_s: float | None
-
-
-@dataclass(frozen=True)
-class Run:
-    """All that a backtest found; a model for each fold."""
-
-    history: EnergyHistory
-    folds: Sequence[Fold]
-    models: Sequence[UsedModel]
-    rolled: Rolled
-    peer: PeerForecasts | None
-    levels: Mapping[str, Level]
-    elapsed_s: float
 
 
 def write_results(out: Path, run: Run, settings: Mapping[str, Any]) -> None:
@@ -99,10 +61,7 @@ def _versions(with_peer: bool) -> dict[str, str]:  # noqa: FBT001 - says what it
 def _data(run: Run) -> dict[str, Any]:
     history, origins = run.history, origins_of(run.folds)
     start_of = history.interval.start_of
-    totals = {
-        level: float((run.levels[level].truth == run.levels[level].truth).mean())  # noqa: PLR0124 - NaN is missing
-        for level in ("site", "grid")
-    }
+    totals = {level: float((~np.isnan(run.levels[level].truth)).mean()) for level in ("site", "grid")}
     return {
         "meters": len(history.meters),
         "buildings": len(set(history.meters.building_id.tolist())),

@@ -71,8 +71,12 @@ def workers(jobs: int) -> Iterator[Executor]:
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_die_quietly)
     try:
         yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    pool.shutdown()
 
 
 def _die_quietly() -> None:
@@ -123,9 +127,7 @@ def _forecast_one(forecaster: Forecaster, snapshot: Snapshot) -> Rolled:
         totals=np.moveaxis(totals.quantiles[:, _LEVELS], 1, 0)[None, ..., hours],
         total_site=totals.site_id,
         total_meter=totals.meter,
-        baselines={
-            name: baseline(snapshot)[None, :, hours].astype(np.float32) for name, baseline in BASELINES.items()
-        },
+        baselines={name: baseline(snapshot)[None, :, hours].astype(np.float32) for name, baseline in BASELINES.items()},
         cpu_s=cpu_s,
     )
 

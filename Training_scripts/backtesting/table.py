@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from Predictor.forecasting.fallback import LADDER
 from Predictor.forecasting.snapshot import Ints
-from Sensor_core.interval import HORIZON_H
+from Sensor_core.interval import HORIZON_H, SECONDS_PER_HOUR
 from Training_scripts.backtesting.rolling import Rolled
 from Training_scripts.backtesting.totals import members
 from Training_scripts.dataset import EnergyHistory
@@ -60,7 +60,8 @@ def write_forecasts(
     with pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
         for begin in range(0, len(origins), _ORIGINS_A_GROUP):
             rows = slice(begin, begin + _ORIGINS_A_GROUP)
-            writer.write_table(_group(fixed, seconds[rows], which[rows], names, rolled, rows, history))
+            models_here = _text(which[rows].repeat(fixed["level"].size * HORIZON_H), names)
+            writer.write_table(_group(history, rolled, rows, seconds[rows], fixed).append_column("model", models_here))
     part.replace(file)
 
 
@@ -79,21 +80,14 @@ def _series(history: EnergyHistory, rolled: Rolled) -> dict[str, NDArray[np.int3
 
 
 def _group(
-    fixed: dict[str, NDArray[np.int32]],
-    seconds: Ints,
-    which: NDArray[np.int32],
-    names: Sequence[str],
-    rolled: Rolled,
-    rows: slice,
-    history: EnergyHistory,
+    history: EnergyHistory, rolled: Rolled, rows: slice, seconds: Ints, fixed: dict[str, NDArray[np.int32]]
 ) -> pa.Table:
     shape = (len(seconds), len(fixed["level"]), HORIZON_H)
     lead_h = np.arange(1, HORIZON_H + 1)
 
-    def spread(values: NDArray[np.generic], axis: int) -> NDArray[np.generic]:
-        index = [None, None, None]
-        place = tuple(slice(None) if position == axis else None for position in range(len(index)))
-        return np.broadcast_to(values[place], shape).ravel()
+    def spread(values: NDArray[np.integer], axis: int) -> NDArray[np.integer]:
+        others = tuple(position for position in range(len(shape)) if position != axis)
+        return np.broadcast_to(np.expand_dims(values, others), shape).ravel()
 
     quantiles = np.concatenate([rolled.meters[rows], rolled.totals[rows]], axis=2)
     columns = {
@@ -103,12 +97,11 @@ def _group(
         "meter": spread(fixed["meter"], 1),
         "issued_at": spread(seconds * _US, 0),
         "lead_h": spread(lead_h, 2),
-        "valid_at": (seconds[:, None, None] * _US + np.zeros(shape, np.int64) + lead_h * 3600 * _US).ravel(),
+        "valid_at": (spread(seconds, 0) + spread(lead_h, 2) * SECONDS_PER_HOUR) * _US,
         "q10": quantiles[:, 0].ravel(),
         "q50": quantiles[:, 1].ravel(),
         "q90": quantiles[:, 2].ravel(),
         "quality": _text(_qualities(rolled, rows, history).repeat(HORIZON_H), LADDER),
-        "model": _text(spread(which, 0), names),
     }
     return pa.table({name: pa.array(column).cast(SCHEMA.field(name).type) for name, column in columns.items()})
 
@@ -120,9 +113,9 @@ def _qualities(rolled: Rolled, rows: slice, history: EnergyHistory) -> NDArray[n
     return np.concatenate([quality, np.stack(worst, axis=1)], axis=1).ravel()
 
 
-def _text(codes: NDArray[np.generic], names: Sequence[str]) -> pa.Array:
+def _text(codes: NDArray[np.integer], names: Sequence[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(list(names))).cast(pa.string())
 
 
-def _number(values: NDArray[np.generic]) -> pa.Array:
+def _number(values: NDArray[np.integer]) -> pa.Array:
     return pa.array(values, mask=values < 0)

@@ -11,16 +11,17 @@ from Training_scripts.dataset import EnergyHistory
 
 def members(history: EnergyHistory, site_id: int | None, meter: int) -> Flags:
     """The meters in a total, shape ``(M,)``; the site None is the grid."""
-    of_code = history.meters.meter == meter
+    of_code: Flags = history.meters.meter == meter
     if site_id is None:
         return of_code
-    return of_code & (history.meters.site == history.sites.site_id.index(site_id))
+    at_site: Flags = history.meters.site == history.sites.site_id.index(site_id)
+    return of_code & at_site
 
 
 def sums(
     history: EnergyHistory, sites: Sequence[int | None], meters: Sequence[int], values: NDArray[np.floating]
 ) -> Floats:
-    """Add meters of shape ``(..., M, leads)`` up to totals; NaN where any of a total's meters is missing. [kWh]"""
+    """Add meters of shape ``(..., M, leads)`` up to totals [kWh]; NaN where any of a total's meters is missing."""
     totals = [
         values[..., members(history, site, meter), :].sum(axis=-2, dtype=np.float64)
         for site, meter in zip(sites, meters, strict=True)

@@ -90,6 +90,24 @@ def test_an_unknown_use_counts_as_other():
     assert np.isnan(meters.floor_area_m2[1])
 
 
+def test_a_late_reading_and_a_correction_are_seen_from_when_they_were_known():
+    chunks = [
+        readings((1, 0, 30, 5.0, "2016-09-01T02:00Z"), (1, 0, 90, 1.0, "2016-09-01T05:30Z"), (1, 0, 150, 3.0, None)),
+        readings((1, 0, 30, 9.0, "2016-09-01T04:02Z"), (1, 0, 210, 4.0, None)),
+    ]
+    history = energy_history(Interval(), SITES, BUILDINGS, chunks, NO_WEATHER)
+    assert history.readings_kwh.tolist() == [[9.0, 1.0, 3.0, 4.0]]
+    origins = [history.first + k for k in range(4)]
+    seen = [history.snapshot(origin).readings_kwh.tolist() for origin in origins]
+    expected = [[[5.0]], [[5.0, np.nan]], [[9.0, np.nan, 3.0]], [[9.0, np.nan, 3.0, 4.0]]]
+    for one, other in zip(seen, expected, strict=True):
+        assert np.array_equal(one, other, equal_nan=True)
+    past = history.until(origins[3])
+    assert np.array_equal(past.readings_kwh, [[9.0, np.nan, 3.0]], equal_nan=True)
+    assert past.snapshot(origins[1]).readings_kwh[0, 0] == 5.0
+    assert past.since(origins[1]).snapshot(origins[2]).readings_kwh.shape == (1, 2)
+
+
 def test_no_reading_at_all_is_an_error_in_words():
     with pytest.raises(DataFolderError, match="no readings"):
         energy_history(Interval(), SITES, BUILDINGS, [], NO_WEATHER)
