@@ -19,17 +19,16 @@ from mlforecast.utils import PredictionIntervals
 
 from Predictor.forecasting.snapshot import Flags, Floats, Ints
 from Sensor_core.errors import BacktestError
-from Sensor_core.interval import HORIZON_H
+from Sensor_core.interval import HORIZON_H, SECONDS_PER_HOUR
 from Training_scripts.backtesting.evaluation import PeerForecasts
 from Training_scripts.backtesting.totals import sums
 from Training_scripts.dataset import EnergyHistory
 
 _LONGEST_GAP_H: Final = 168
 _MOST_WINDOWS: Final = 10
-_LEAST_WINDOWS: Final = 2
 _LEAST_HISTORY_H: Final = 24 * 14
 _SATURDAY: Final = 5
-_HOUR: Final = pd.Timedelta(hours=1)
+_SERIES: Final = ["unique_id", "ds", "y"]
 _COVER_PERCENT: Final = 80
 _COLUMNS: Final = (f"m-lo-{_COVER_PERCENT}", "m", f"m-hi-{_COVER_PERCENT}")
 
@@ -58,8 +57,12 @@ def forecast_with_peer(
     meters = _without_gaps(history.readings_kwh[:, ::per_hour], past)
     issued_at = [hours[(origin - history.first) // per_hour] for origin in origins]
     sites, codes = zip(*totals, strict=True)
-    of_meters, fit_s, forecast_s = _forecasts(meters, hours, past, issued_at)
-    of_totals, *more_s = _forecasts(sums(history, sites, codes, meters), hours, past, issued_at)
+    offsets_h = _standard_offsets_h(history, hours)
+    of_meters, fit_s, forecast_s = _forecasts(meters, offsets_h[history.meters.site], hours, past, issued_at)
+    of_grid = int(np.median(offsets_h[history.meters.site]))
+    offsets = [of_grid if site is None else offsets_h[history.sites.site_id.index(site)] for site in sites]
+    totals_kwh = sums(history, sites, codes, np.nan_to_num(meters))
+    of_totals, *more_s = _forecasts(totals_kwh, np.array(offsets), hours, past, issued_at)
     return PeerForecasts(of_meters, of_totals, (fit_s + more_s[0], forecast_s + more_s[1]))
 
 
@@ -75,27 +78,40 @@ def _without_gaps(readings: Floats, past: Flags) -> Floats:
     return np.asarray(table.ffill().to_numpy().T)
 
 
+def _standard_offsets_h(history: EnergyHistory, hours: pd.DatetimeIndex) -> Ints:
+    """Hours that each site's clock is ahead of UTC, without daylight saving: days look alike on it."""
+    days = hours[::24].tz_localize("UTC")
+    return np.array(
+        [
+            min(day.tz_convert(zone).utcoffset().total_seconds() // SECONDS_PER_HOUR for day in days)
+            for zone in history.sites.time_zone
+        ],
+        dtype=np.int64,
+    )
+
+
 def _forecasts(
-    series: Floats, hours: pd.DatetimeIndex, past: Flags, issued_at: Sequence[pd.Timestamp]
+    series: Floats, offset_h: Ints, hours: pd.DatetimeIndex, past: Flags, issued_at: Sequence[pd.Timestamp]
 ) -> tuple[Floats, float, float]:
     """Quantiles of shape ``(O, 3, K, 48)`` [kWh], and the seconds of the fit and of the forecasts."""
     result = np.full((len(issued_at), 3, len(series), HORIZON_H), np.nan)
     known_h = (~np.isnan(series[:, past])).sum(axis=1)
-    windows = min(_MOST_WINDOWS, (int(known_h.max()) - _LEAST_HISTORY_H) // HORIZON_H)
-    if windows < _LEAST_WINDOWS:
-        days = (_LEAST_HISTORY_H + _LEAST_WINDOWS * HORIZON_H) // 24
-        raise BacktestError(f"--peer needs a meter with {days} days of readings before --train-until")
-    rows = np.flatnonzero(known_h >= _LEAST_HISTORY_H + windows * HORIZON_H)
-    table = pd.DataFrame(series[rows].T, index=hours).rename_axis(index="ds", columns="unique_id")
+    rows = np.flatnonzero(known_h >= _LEAST_HISTORY_H)
+    if not len(rows):
+        raise BacktestError(f"--peer needs a meter with {_LEAST_HISTORY_H // 24} days of readings before --train-until")
+    windows = min(_MOST_WINDOWS, int(known_h[rows].min()) // HORIZON_H - 1)
+    table = pd.DataFrame(series[rows].T, index=hours).rename_axis(index="hour", columns="unique_id")
     table = table.melt(value_name="y", ignore_index=False).dropna().reset_index()
+    local = pd.Series(pd.to_timedelta(offset_h[rows], unit="h"))
+    table["ds"] = table["hour"] + table["unique_id"].map(local)
     started = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the peer's own habits
-        model = _fitted(table[table["ds"] < hours[past][-1] + _HOUR], windows)
-        fitted = time.process_time()
         newest = hours[past][-1]
+        model = _fitted(table.loc[table["hour"] <= newest, _SERIES], windows)
+        fitted = time.process_time()
         for number, origin in enumerate(issued_at):
-            model.update(table[(table["ds"] > newest) & (table["ds"] <= origin)])
+            model.update(table.loc[(table["hour"] > newest) & (table["hour"] <= origin), _SERIES])
             newest = origin
             forecast = model.predict(HORIZON_H, level=[_COVER_PERCENT])
             values = forecast[list(_COLUMNS)].to_numpy().reshape(len(rows), HORIZON_H, 3)

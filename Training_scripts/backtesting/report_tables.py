@@ -88,7 +88,13 @@ def _table(caption: str, by: By, metric: str, extra: Mapping[str, str] | None = 
 
 def _row(who: str, cells: Sequence[tuple[str, str]], by: By) -> str:
     values = "".join(_cell(by, who, lead, metric) for lead, metric in cells)
-    return f'<tr class="{"own" if who == MODEL else ""}"><td>{escape(who)}</td>{values}</tr>'
+    return f'<tr class="{"own" if who == MODEL else ""}"><td>{escape(who + _share_of_rows(by, who))}</td>{values}</tr>'
+
+
+def _share_of_rows(by: By, who: str) -> str:
+    """Say so where one has forecasts for fewer truths than the model: its scores are of other rows."""
+    own, all_rows = by[who][ALL_LEADS]["rows"] or 0, by[MODEL][ALL_LEADS]["rows"] or 0
+    return f" ({own / all_rows:.1%} of rows)" if own < all_rows else ""
 
 
 def _cell(by: By, who: str, lead: str, metric: str) -> str:

@@ -153,24 +153,27 @@ def test_the_bits_do_not_depend_on_the_number_of_processes(out, data, tmp_path):
 
 def test_a_stored_model_is_taken_by_its_folder_or_its_card(out, data, tmp_path):
     version = out / "models" / current_version(out / "models")
+    known = forecasts(out)
+    first = known[known["issued_at"] == known["issued_at"].min()]
     for number, model in enumerate((version, version / "card.json")):
-        pd.testing.assert_frame_equal(again(data, tmp_path / str(number), model=model), forecasts(out))
+        tried = again(data, tmp_path / str(number), "--to", "2016-04-02", model=model)
+        pd.testing.assert_frame_equal(tried, first, check_exact=True)
     assert json.loads((tmp_path / "0" / "scores.json").read_text())["warnings"] == []
 
 
 def test_a_stored_model_that_may_have_seen_the_origins_is_warned_of(out, data, tmp_path, capsys):
-    early = ["--from", "2016-03-30", "--to", "2016-03-31"]
+    early = ["--from", "2016-03-31", "--to", "2016-03-31"]
     again(data, tmp_path, *early, model=out / "models")
     assert "its scores flatter it" in capsys.readouterr().err
     assert "its scores flatter it" in (tmp_path / "report.html").read_text()
 
 
 def test_models_fitted_anew_were_trained_on_what_lies_before_their_first_origin(data, few_trees, tmp_path):
-    arguments = ["--data", str(data), *TIMES, "--out", str(tmp_path), "--jobs", "1", "--refit-every", "1"]
+    arguments = ["--data", str(data), *TIMES, "--out", str(tmp_path), "--jobs", "1", "--refit-every", "2"]
     assert backtest.main(arguments) == 0
     used = forecasts(tmp_path).groupby("issued_at")["model"].unique()
     until = [load(tmp_path / "models" / model).card.trained_until for (model,) in used]
-    assert [f"{time:%m-%d}" for time in until] == ["04-02", "04-02", "04-03", "04-03", "04-04", "04-04"]
+    assert [f"{time:%m-%d}" for time in until] == ["04-02", "04-02", "04-02", "04-02", "04-04", "04-04"]
     assert (pd.DatetimeIndex(until) <= used.index).all()
 
 
@@ -236,7 +239,8 @@ def test_a_forecast_is_the_forecasters_own_on_a_snapshot(out, data):
     origin = Interval().step_of(pd.Timestamp("2016-04-03T12:00Z").to_pydatetime())
     snapshot = history.until(origin + 1).snapshot(origin)
     expected = forecaster.forecast(snapshot)
-    rows = forecasts(out).query("level == 'meter' and issued_at == '2016-04-03T12:00Z'")
+    meters = forecasts(out).query("level == 'meter'")
+    rows = meters[meters["issued_at"] == pd.Timestamp("2016-04-03T12:00Z")]
     for name in ("q10", "q50", "q90"):
         assert np.array_equal(rows[name].to_numpy(), getattr(expected, name).astype(float).ravel())
     assert rows["quality"].tolist() == np.repeat(expected.quality, 48).tolist()
