@@ -19,15 +19,17 @@ from mlforecast.utils import PredictionIntervals
 
 from Predictor.forecasting.snapshot import Flags, Floats, Ints
 from Sensor_core.errors import BacktestError
-from Sensor_core.interval import HORIZON_H, SECONDS_PER_HOUR
+from Sensor_core.interval import HORIZON_H
 from Training_scripts.backtesting.evaluation import PeerForecasts
 from Training_scripts.backtesting.totals import sums
 from Training_scripts.dataset import EnergyHistory
 
 _LONGEST_GAP_H: Final = 168
 _MOST_WINDOWS: Final = 10
+_LEAST_WINDOWS: Final = 2
 _LEAST_HISTORY_H: Final = 24 * 14
 _SATURDAY: Final = 5
+_HOUR: Final = pd.Timedelta(hours=1)
 _SERIES: Final = ["unique_id", "ds", "y"]
 _COVER_PERCENT: Final = 80
 _COLUMNS: Final = (f"m-lo-{_COVER_PERCENT}", "m", f"m-hi-{_COVER_PERCENT}")
@@ -83,7 +85,7 @@ def _standard_offsets_h(history: EnergyHistory, hours: pd.DatetimeIndex) -> Ints
     days = hours[::24].tz_localize("UTC")
     return np.array(
         [
-            min(day.tz_convert(zone).utcoffset().total_seconds() // SECONDS_PER_HOUR for day in days)
+            min(int((day.tz_convert(zone).tz_localize(None) - day.tz_localize(None)) // _HOUR) for day in days)
             for zone in history.sites.time_zone
         ],
         dtype=np.int64,
@@ -97,9 +99,11 @@ def _forecasts(
     result = np.full((len(issued_at), 3, len(series), HORIZON_H), np.nan)
     known_h = (~np.isnan(series[:, past])).sum(axis=1)
     rows = np.flatnonzero(known_h >= _LEAST_HISTORY_H)
-    if not len(rows):
-        raise BacktestError(f"--peer needs a meter with {_LEAST_HISTORY_H // 24} days of readings before --train-until")
-    windows = min(_MOST_WINDOWS, int(known_h[rows].min()) // HORIZON_H - 1)
+    longest_h = _LEAST_HISTORY_H + _LEAST_WINDOWS * HORIZON_H
+    if known_h.max() < longest_h:
+        raise BacktestError(f"--peer needs a meter with {longest_h // 24} days of readings before --train-until")
+    in_shortest = int(known_h[rows].min()) // HORIZON_H - 1
+    windows = min(_MOST_WINDOWS, in_shortest, (int(known_h.max()) - _LEAST_HISTORY_H) // HORIZON_H)
     table = pd.DataFrame(series[rows].T, index=hours).rename_axis(index="hour", columns="unique_id")
     table = table.melt(value_name="y", ignore_index=False).dropna().reset_index()
     local = pd.Series(pd.to_timedelta(offset_h[rows], unit="h"))
@@ -111,7 +115,9 @@ def _forecasts(
         model = _fitted(table.loc[table["hour"] <= newest, _SERIES], windows)
         fitted = time.process_time()
         for number, origin in enumerate(issued_at):
-            model.update(table.loc[(table["hour"] > newest) & (table["hour"] <= origin), _SERIES])
+            new = table.loc[(table["hour"] > newest) & (table["hour"] <= origin), _SERIES]
+            if len(new):
+                model.update(new)
             newest = origin
             forecast = model.predict(HORIZON_H, level=[_COVER_PERCENT])
             values = forecast[list(_COLUMNS)].to_numpy().reshape(len(rows), HORIZON_H, 3)

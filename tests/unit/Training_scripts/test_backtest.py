@@ -323,3 +323,8 @@ def test_ctrl_c_ends_it_with_a_word(data, tmp_path, capsys, monkeypatch):
     assert backtest.main(["--data", str(data), *TIMES, "--out", str(tmp_path), "--jobs", "2"]) == 130
     assert capsys.readouterr().err == "energy-backtest: stopped\n"
     assert not (tmp_path / "forecasts.parquet").exists()
+
+
+def test_of_quarter_hours_the_whole_hours_ahead_are_shown():
+    steps = np.arange(1, 193)[rolling.whole_hours(Interval(900))]
+    assert steps.tolist() == [4 * lead for lead in range(1, 49)]

@@ -14,7 +14,7 @@ from Training_scripts.dataset import EnergyHistory
 
 DAYS = 30
 UNTIL = ORIGIN - 5 * 24
-ORIGINS = (UNTIL, UNTIL + 12)
+ORIGINS = (UNTIL - 1, UNTIL + 12)
 
 
 @pytest.fixture(scope="module")
@@ -65,5 +65,5 @@ def test_the_peer_sees_nothing_after_an_origin(history, peer):
 
 def test_too_short_a_past_is_an_error_in_words(history):
     until = history.first + 10 * 24
-    with pytest.raises(BacktestError, match="--peer needs a meter with 14 days"):
+    with pytest.raises(BacktestError, match="--peer needs a meter with 18 days"):
         forecast_with_peer(history.until(until), until, (until - 1,), total_keys(history))
