@@ -28,8 +28,9 @@ from Training_scripts.backtesting.rolling import Rolled, joined, submit, workers
 from Training_scripts.backtesting.run import Run, UsedModel
 from Training_scripts.backtesting.totals import total_keys
 from Training_scripts.dataset import EnergyHistory
+from Training_scripts.options import utc_time
 from Training_scripts.sources import history_of_folder
-from Training_scripts.train import Stages, train, utc_time, validation_begin
+from Training_scripts.train import Stages, train, validation_begin
 
 _STAGES_OF_TRAINING: Final = 4
 _INTERRUPTED: Final = 130
