@@ -38,11 +38,15 @@ class Pipeline:
                 cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=os.environ | settings,
             )  # fmt: skip
 
+    def output(self) -> str:
+        """What the run has printed so far."""
+        return self._output.read_text()
+
     def query(self, sql: str) -> list[list[str]]:
         """Rows that the run's own psql line answers."""
-        found = re.search(r"psql: (.+)", self._output.read_text())
+        found = re.search(r"psql: (.+)", self.output())
         if self._process.poll() is not None:
-            raise SystemExit(self._output.read_text())
+            raise SystemExit(self.output())
         if found is None:
             raise RunFailedError("energy-run has not named its database yet")
         answer = subprocess.run(
