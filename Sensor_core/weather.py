@@ -62,7 +62,7 @@ class WeatherForecast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What was expected at one site for the 48 hours after ``issued_at``, the newest closed hour (UTC).
 
     Element ``k - 1`` of each list is for the hour that starts ``k`` hours after ``issued_at``. ``source``
-    names who forecast, for example ``replay:persistence`` or ``open-meteo``.
+    names who forecast, for example ``replay:damped persistence`` or ``open-meteo``.
     """
 
     site_id: SiteId

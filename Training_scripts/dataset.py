@@ -18,7 +18,7 @@ from Predictor.forecasting.snapshot import (
     Snapshot,
     history_steps,
 )
-from Predictor.forecasting.weather_outlook import persistence
+from Predictor.forecasting.weather_outlook import outlook
 from Sensor_core.building import Building, Site
 from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import SECONDS_PER_HOUR, Interval
@@ -97,7 +97,7 @@ class EnergyHistory:
             sites=self.sites,
             readings_kwh=self._known_before(origin + 1)[:, begin:],
             weather=observed,
-            weather_forecast=persistence(observed),
+            weather_forecast=outlook(observed),
         )
 
     def until(self, step: int) -> Self:

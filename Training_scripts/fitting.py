@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,9 +14,10 @@ from Predictor.forecasting.calibration import LEAD_GROUPS, Calibration, calibrat
 from Predictor.forecasting.features import FEATURE_NAMES
 from Predictor.forecasting.hierarchy import LEAST_CORRELATION, Correlation, correlation_of
 from Predictor.forecasting.linear import LinearMember
-from Predictor.forecasting.model_store import MEMBERS, Card, Model
+from Predictor.forecasting.model_store import MEMBERS, PLAIN, Card, Model
 from Predictor.forecasting.snapshot import Floats, Floats32, Ints
 from Training_scripts.dataset import EnergyHistory
+from Training_scripts.quality import Masked
 from Training_scripts.samples import Sample, draw_sample
 
 _OBJECTIVES: Final[dict[str, dict[str, object]]] = {
@@ -24,6 +25,8 @@ _OBJECTIVES: Final[dict[str, dict[str, object]]] = {
     "median": {"objective": "quantile", "alpha": 0.5},
     "low": {"objective": "quantile", "alpha": 0.1},
     "high": {"objective": "quantile", "alpha": 0.9},
+    "plain_mean": {"objective": "regression"},
+    "plain_median": {"objective": "quantile", "alpha": 0.5},
 }
 TREES: Final = 100
 _PARAMETERS: Final[dict[str, object]] = {
@@ -35,7 +38,6 @@ _PARAMETERS: Final[dict[str, object]] = {
     "bagging_freq": 1,
     "lambda_l2": 5.0,
     "max_bin": 127,
-    "seed": 1,
     "deterministic": True,
     "force_row_wise": True,
     "verbosity": -1,
@@ -74,26 +76,28 @@ def fit(history: EnergyHistory, until: int, *, seed: int, num_threads: int, adva
     boosters = {}
     for group in range(len(LEAD_GROUPS)):
         for member in MEMBERS:
-            boosters[group, member] = _booster(sample, left_over, group, member, num_threads)
+            target = sample.target if member in PLAIN else left_over
+            boosters[group, member] = _booster(sample, target, group, member, num_threads)
             share = len(boosters) / (len(LEAD_GROUPS) * len(MEMBERS))
             advance(_SHARE_OF_SAMPLING + (1 - _SHARE_OF_SAMPLING) * share)
-    return Model("unsaved", _card(history, until, linear), linear, boosters)
+    return Model("unsaved", _card(history, until, linear, sample.masked), linear, boosters)
 
 
-def _booster(sample: Sample, left_over: Floats, group: int, member: str, num_threads: int) -> lightgbm.Booster:
+def _booster(sample: Sample, target: Floats, group: int, member: str, num_threads: int) -> lightgbm.Booster:
     rows = sample.group == group
     data = lightgbm.Dataset(
         sample.inputs[rows],
-        left_over[rows],
+        target[rows],
         weight=sample.weight[rows],
         feature_name=list(FEATURE_NAMES),
         params={"verbosity": -1},
     )
-    parameters = {**_PARAMETERS, **_OBJECTIVES[member], "num_threads": num_threads}
+    seed = 1 + MEMBERS.index(member)
+    parameters = {**_PARAMETERS, **_OBJECTIVES[member], "seed": seed, "num_threads": num_threads}
     return lightgbm.train(parameters, data, TREES)
 
 
-def _card(history: EnergyHistory, until: int, linear: LinearMember) -> Card:
+def _card(history: EnergyHistory, until: int, linear: LinearMember, masked: Masked) -> Card:
     return Card(
         created_at=datetime.now(UTC),
         trained_from=history.interval.start_of(history.first),
@@ -108,6 +112,7 @@ def _card(history: EnergyHistory, until: int, linear: LinearMember) -> Card:
         scores={},
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
         files={},
+        masked=asdict(masked),
     )
 
 

@@ -9,16 +9,20 @@ import numpy as np
 from Predictor.forecasting.calibration import lead_group_of
 from Predictor.forecasting.fallback import can_be_modelled
 from Predictor.forecasting.features import build_features
-from Predictor.forecasting.local_grid import STUCK_H, run_lengths
 from Predictor.forecasting.snapshot import Flags, Floats, Floats32, Ints
 from Training_scripts.dataset import EnergyHistory
+from Training_scripts.quality import Masked, trusted
 
 MAX_ROWS: Final = 400_000
+SHARE_OF_ROWS: Final = ((1, 0.11), (3, 0.14), (12, 0.25), (24, 0.25), (48, 0.25))
+"""Last hour of a span of lead times and its share of the rows: the shortest have fewer hours to draw from."""
+
+_ROWS_PER_ORIGIN: Final = (270, 1300)
+"""At least and at most: many meters at few origins have too few days in common to tell days apart."""
 WARM_UP_DAYS: Final = 9
 """Days before the first origin: a week, so that lags exist."""
 
-_SHARE_OF_ORIGIN: Final = 0.25
-_SHARE_WITHOUT_WEATHER: Final = 0.1
+_SHARE_WITHOUT_WEATHER: Final = 0.05
 _BOUND: Final = 3.0
 _HALF_LIFE_DAYS: Final = 90.0
 _LEAST_ERROR: Final = 0.02
@@ -33,12 +37,14 @@ class Sample:
         target: Deviation from the anchor in units of scale, bounded.
         weight: Newer rows count more, and rows of meters that are hard to forecast less.
         group: Lead group of each row.
+        masked: Readings that were no truth to learn from.
     """
 
     inputs: Floats32
     target: Floats
     weight: Floats
     group: Ints
+    masked: Masked
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,6 @@ class _Rows:
     group: Ints
     meter: Ints
     origin: Ints
-
-
-def moving(history: EnergyHistory) -> EnergyHistory:
-    """Take out readings that have not changed for so long that the meter must be stuck."""
-    run, _ = run_lengths(history.readings_kwh)
-    stuck = run >= STUCK_H * history.interval.steps_per_hour
-    return replace(history, readings_kwh=np.where(stuck, np.nan, history.readings_kwh))
 
 
 def draw_sample(
@@ -68,29 +67,47 @@ def draw_sample(
         rng: Source of the draw.
         advance: Told the share of the work that is done.
     """
-    truths = moving(history)
+    known = history.readings_kwh.copy()
+    known[:, until - history.first :] = np.nan
+    truths, masked = trusted(replace(history, readings_kwh=known))
     origins = _origins(history, until, rng)
+    shares = _shares(history, len(origins))
     parts = []
     for done, origin in enumerate(origins):
-        parts.append(_rows_of(history, truths, int(origin), until, rng))
+        parts.append(_rows_of(history, truths, int(origin), shares, rng))
         advance((done + 1) / len(origins))
     inputs, target, group, meter, origin_of = (
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("inputs", "target", "group", "meter", "origin")
     )
     age_days = (until - origin_of) / history.interval.steps_per_day
-    return Sample(inputs, target, _weights(target, meter, age_days), group)
+    return Sample(inputs, target, _weights(target, meter, age_days), group, masked)
 
 
 def _origins(history: EnergyHistory, until: int, rng: np.random.Generator) -> Ints:
     first = history.first + WARM_UP_DAYS * history.interval.steps_per_day
     origins = np.arange(first, until - 1)
-    rows = len(history.meters) * history.interval.horizon * _SHARE_OF_ORIGIN
-    count = min(len(origins), max(1, round(MAX_ROWS / rows)))
-    return np.sort(rng.choice(origins, count, replace=False))
+    most, least = (MAX_ROWS // rows for rows in _ROWS_PER_ORIGIN)
+    wanted = min(max(round(2 * SHARE_OF_ROWS[0][1] * MAX_ROWS) // len(history.meters), least), most)
+    return np.sort(rng.choice(origins, min(len(origins), wanted), replace=False))
 
 
-def _rows_of(history: EnergyHistory, truths: EnergyHistory, origin: int, until: int, rng: np.random.Generator) -> _Rows:
+def _shares(history: EnergyHistory, origins: int) -> Floats:
+    """Share of meters to draw at each lead time, shape ``(horizon,)``."""
+    lead_h = -(-np.arange(1, history.interval.horizon + 1) // history.interval.steps_per_hour)
+    last, share = zip(*SHARE_OF_ROWS, strict=True)
+    span = np.searchsorted(last, lead_h)
+    rows = MAX_ROWS * np.array(share) / np.bincount(span)
+    return np.asarray(np.minimum(1.0, rows[span] / (origins * len(history.meters))))
+
+
+def _rows_of(
+    history: EnergyHistory,
+    truths: EnergyHistory,
+    origin: int,
+    shares: Floats,
+    rng: np.random.Generator,
+) -> _Rows:
     snapshot = history.snapshot(origin)
     if rng.random() < _SHARE_WITHOUT_WEATHER:
         nothing = np.float32(np.nan)
@@ -100,11 +117,9 @@ def _rows_of(history: EnergyHistory, truths: EnergyHistory, origin: int, until: 
             weather_forecast=snapshot.weather_forecast * nothing,
         )
     features = build_features(snapshot)
-    truth = truths.truth(origin)
-    truth[:, max(0, until - origin - 1) :] = np.nan
-    target = (truth - features.anchor_kwh) / features.scale_kwh[:, None]
+    target = (truths.truth(origin) - features.anchor_kwh) / features.scale_kwh[:, None]
     usable = np.isfinite(target) & can_be_modelled(features)[:, None]
-    chosen: Flags = usable & (rng.random(target.shape) < _SHARE_OF_ORIGIN)
+    chosen: Flags = usable & (rng.random(target.shape) < shares)
     meter, lead = np.nonzero(chosen)
     return _Rows(
         inputs=features.inputs[chosen.ravel()],

@@ -11,32 +11,42 @@ from typing import Final
 
 import numpy as np
 
+from Predictor.forecasting.analogs import analog_courses
+from Predictor.forecasting.lags import drifts, lag_places, like_day_places, newest_day, values_at
 from Predictor.forecasting.local_grid import LocalGrid, local_grid
 from Predictor.forecasting.past import Past, mean_of, to_float32
 from Predictor.forecasting.profiles import RECENT_DAYS, Profiles, build_profiles
 from Predictor.forecasting.snapshot import Floats32, Ints, Snapshot, history_steps
-from Predictor.forecasting.weather_features import WEATHER_FEATURES, weather_features
+from Predictor.forecasting.weather_features import WEATHER_FEATURES, WeatherAnomalies, weather_features
 
 LEVEL_FEATURES: Final = (
-    "weekday_profile", "daily_profile",
+    "weekday_profile", "daily_profile", "analog_days", "analog_hours",
     "day_lag_1", "day_lag_2", "day_lag_3", "day_lag_7", "week_lag_1", "week_lag_2",
     "week_lag_1_before", "week_lag_1_after", "day_lag_1_before", "day_lag_1_after",
     "like_day_lag_1", "like_day_lag_2",
-    "reading_0", "reading_1", "reading_2", "reading_3", "reading_5", "reading_23",
+    "reading_0", "reading_1", "reading_2", "reading_3", "reading_4", "reading_5", "reading_7", "reading_11",
+    "reading_23",
+    "moved_day", "moved_week", "moved_profile",
     "mean_3", "mean_24", "mean_35_days",
 )  # fmt: skip
 """Energies, as deviations from the anchor; numbers are hours, days or weeks back."""
 
-ERROR_FEATURES: Final = ("error_0", "error_3", "error_12", "error_24", "error_72", "expected_step")
-"""How far the meter has run from its profile lately (numbers: hours), and the profile's way to the target."""
+ERROR_FEATURES: Final = (
+    "error_0", "error_1", "error_2", "error_3", "error_6", "error_12", "error_24", "error_72", "error_168",
+    "expected_step", "day_error_1", "day_drift_1", "day_drift_2", "like_day_drift_1", "like_day_drift_2",
+    "week_drift_1",
+)  # fmt: skip
+"""How far the meter has run from its profile: lately (numbers: hours), and around the target's time of day
+on earlier days; and the profile's way to the target."""
 
 SHAPE_FEATURES: Final = (
     "anchor", "profile_spread", "error_deviation", "maximum_24", "minimum_24", "level_ratio",
-    "site_error_3", "site_error_24", "unchanged_h", "repeats", "known_share",
+    "site_error_3", "site_error_24", "site_day_drift", "site_like_day_drift", "deviation_24",
+    "unchanged_h", "repeats", "known_days",
 )  # fmt: skip
 CALENDAR_FEATURES: Final = (
     "lead_h", "hour", "weekday", "kind", "holiday", "origin_hour", "origin_kind", "day_lag_holiday",
-    "days_ahead",
+    "days_ahead", "kind_before", "kind_after", "like_days_back",
 )  # fmt: skip
 STATIC_FEATURES: Final = (
     "meter", "primary_use", "log_floor_area", "log_load_density", "year_built", "floor_count",
@@ -44,6 +54,9 @@ STATIC_FEATURES: Final = (
 FEATURE_NAMES: Final = (
     *LEVEL_FEATURES, *ERROR_FEATURES, *SHAPE_FEATURES, *CALENDAR_FEATURES, *WEATHER_FEATURES, *STATIC_FEATURES,
 )  # fmt: skip
+
+
+ENOUGH_DAYS: Final = 14
 
 
 @dataclass(frozen=True)
@@ -78,18 +91,22 @@ def build_features(snapshot: Snapshot) -> FeatureMatrix:
     profiles = build_profiles(past.on_wall_clock.reshape(-1, grid.days, grid.slots), grid, site)
     anchor, spread = _anchor(profiles, grid, site)
     scale = past.scale[:, None]
-    errors = _recent_errors(profiles, past, grid, site)
+    first = (grid.today - RECENT_DAYS) * grid.slots
+    errors_at = past.on_wall_clock[:, first:] - _joined(profiles.like_day)[:, : (RECENT_DAYS + 1) * grid.slots]
+    recent = grid.now[:, None] - np.arange((RECENT_DAYS - 1) * grid.slots)
     columns: dict[str, Floats32] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        levels = _levels(profiles, past, grid, site, sph)
+        errors = np.take_along_axis(errors_at, (recent - first)[site], axis=1) / scale
+        now = _profile_now(profiles, grid, site)
+        levels = _levels(profiles, past, grid, site, sph) | _moved(past, grid, site, anchor, now)
         columns |= {name: (values - anchor) / scale for name, values in levels.items()}
-        columns |= _errors(errors / scale, sph)
-        columns["expected_step"] = (anchor - _profile_now(profiles, grid, site)) / scale
-        columns |= _shapes(snapshot, past, columns, errors / scale)
+        columns |= _errors(errors, sph) | _drifts(errors_at / scale, first, grid, site, sph)
+        columns["expected_step"] = (anchor - now) / scale
+        columns |= _shapes(snapshot, past, columns, errors)
         columns |= {"anchor": anchor / scale, "profile_spread": spread / scale}
         columns |= _static(snapshot, past)
     columns |= _calendar(snapshot, grid)
-    columns |= weather_features(snapshot)
+    columns |= weather_features(WeatherAnomalies.of(snapshot, grid, recent), errors, site)
     return FeatureMatrix(
         inputs=_stack(columns, anchor.shape),
         anchor_kwh=anchor,
@@ -126,59 +143,45 @@ def _profile_now(profiles: Profiles, grid: LocalGrid, site: Ints) -> Floats32:
     return np.take_along_axis(_joined(profiles.like_day), now[:, None], axis=1)
 
 
-def _recent_errors(profiles: Profiles, past: Past, grid: LocalGrid, site: Ints) -> Floats32:
-    """Deviations from the like-day profile [kWh], newest first, shape ``(M, steps of 7 days)``."""
-    first = (grid.today - RECENT_DAYS) * grid.slots
-    expected = _joined(profiles.like_day)[:, : (RECENT_DAYS + 1) * grid.slots]
-    errors = past.on_wall_clock[:, first:] - expected
-    back = (grid.now - first)[:, None] - np.arange(7 * grid.slots)
-    return np.take_along_axis(errors, back[site], axis=1)
+def _moved(past: Past, grid: LocalGrid, site: Ints, anchor: Floats32, profile_now: Floats32) -> dict[str, Floats32]:
+    """The newest reading, moved on as a past day, the past week and the profile moved."""
+    reading = past.plausible[:, -1:]
+    places = {"moved_day": newest_day(grid), "moved_week": grid.target - 7 * grid.slots}
+    courses = {}
+    for name, place in places.items():
+        begin = grid.now[:, None] - (grid.target - place)
+        ends = values_at(np.stack([place, begin], axis=1), past.on_wall_clock, 0, grid.now, site)
+        courses[name] = reading + ends[:, 0] - ends[:, 1]
+    return courses | {"moved_profile": anchor * np.clip(reading / profile_now, 0, 3)}
 
 
-def _lag_places(grid: LocalGrid, sph: int) -> dict[str, Ints]:
-    """Places in the grid of what each target is compared with, each of shape ``(S, horizon)``."""
-    slots, target = grid.slots, grid.target
-    day = target - slots * (1 + (target - slots > grid.now[:, None]))
-    places = {f"day_lag_{lag}": day - (lag - 1) * slots for lag in (1, 2, 3, 7)}
-    places |= {f"week_lag_{weeks}": target - 7 * weeks * slots for weeks in (1, 2)}
-    for name, base in (("week_lag_1", places["week_lag_1"]), ("day_lag_1", day)):
-        places |= {f"{name}_before": base - sph, f"{name}_after": base + sph}
-    first, second = _like_day_places(grid, day)
-    return places | {"like_day_lag_1": first, "like_day_lag_2": second}
-
-
-def _like_day_places(grid: LocalGrid, newest: Ints) -> tuple[Ints, Ints]:
-    """Places of the two last days of the target's kind, not after ``newest``; -1 where there is none."""
-    target_kind = np.take_along_axis(grid.kind, grid.target // grid.slots, axis=1)
-    found = np.full((2, *newest.shape), -1, dtype=np.int64)
-    for days_back in range(2 * RECENT_DAYS):
-        place = newest - days_back * grid.slots
-        like = np.take_along_axis(grid.kind, place // grid.slots, axis=1) == target_kind
-        second = like & (found[0] >= 0) & (found[1] < 0)
-        found[1] = np.where(second, place, found[1])
-        found[0] = np.where(like & (found[0] < 0), place, found[0])
-    return found[0], found[1]
+def _drifts(errors: Floats32, first: int, grid: LocalGrid, site: Ints, sph: int) -> dict[str, Floats32]:
+    """Errors at and around the target's time of day on earlier days, in units of scale."""
+    places = lag_places(grid, sph)
+    names = {"day_drift_1": "day_lag_1", "day_drift_2": "day_lag_2", "week_drift_1": "week_lag_1"}
+    names |= {f"like_day_drift_{lag}": f"like_day_lag_{lag}" for lag in (1, 2)}
+    wanted = np.stack([places[lag] for lag in names.values()], axis=1)
+    around = values_at(wanted, drifts(errors, sph), first, grid.now, site)
+    columns = {name: around[:, index] for index, name in enumerate(names)}
+    return columns | {"day_error_1": values_at(places["day_lag_1"], errors, first, grid.now, site)}
 
 
 def _levels(profiles: Profiles, past: Past, grid: LocalGrid, site: Ints, sph: int) -> dict[str, Floats32]:
-    places = _lag_places(grid, sph)
-    index = np.stack(list(places.values()), axis=1)
-    index = np.where((index < 0) | (index > grid.now[:, None, None]), past.on_wall_clock.shape[1], index)
-    padded = np.concatenate([past.on_wall_clock, np.full((len(site), 1), np.nan, np.float32)], axis=1)
-    lags = np.take_along_axis(padded, index.reshape(len(index), -1)[site], axis=1)
-    lags = lags.reshape(len(site), len(places), grid.target.shape[1])
+    places = lag_places(grid, sph)
+    lags = values_at(np.stack(list(places.values()), axis=1), past.on_wall_clock, 0, grid.now, site)
     levels = {name: lags[:, position] for position, name in enumerate(places)}
+    levels |= analog_courses(past.on_wall_clock, past.scale, grid, site)
     at = (grid.target - grid.today * grid.slots)[site]
     levels["weekday_profile"] = np.take_along_axis(_joined(profiles.weekday), at, axis=1)
     levels["daily_profile"] = np.take_along_axis(_joined(profiles.daily), at, axis=1)
-    levels |= {f"reading_{h}": past.raw[:, -1 - h * sph, None] for h in (0, 1, 2, 3, 5, 23)}
+    levels |= {f"reading_{h}": past.plausible[:, -1 - h * sph, None] for h in (0, 1, 2, 3, 4, 5, 7, 11, 23)}
     levels |= {f"mean_{h}": mean_of(past.believed[:, -h * sph :])[:, None] for h in (3, 24)}
     return levels | {"mean_35_days": past.mean[:, None]}
 
 
 def _errors(errors: Floats32, sph: int) -> dict[str, Floats32]:
-    means = {f"error_{h}": mean_of(errors[:, : h * sph])[:, None] for h in (3, 12, 24, 72)}
-    return {"error_0": errors[:, :1]} | means
+    means = {f"error_{h}": mean_of(errors[:, : h * sph])[:, None] for h in (3, 6, 12, 24, 72, 168)}
+    return {f"error_{h}": errors[:, h * sph, None] for h in (0, 1, 2)} | means
 
 
 def _shapes(snapshot: Snapshot, past: Past, columns: Mapping[str, Floats32], errors: Floats32) -> dict[str, Floats32]:
@@ -187,27 +190,36 @@ def _shapes(snapshot: Snapshot, past: Past, columns: Mapping[str, Floats32], err
     highest = np.where(empty, np.nan, np.where(np.isnan(day), -np.inf, day).max(axis=1))
     lowest = np.where(empty, np.nan, np.where(np.isnan(day), np.inf, day).min(axis=1))
     variance = mean_of(np.square(errors)) - np.square(mean_of(errors))
+    deviation_24 = np.sqrt(np.maximum(mean_of(np.square(day)) - np.square(mean_of(day)), 0))
     shapes = {
+        "deviation_24": deviation_24 / past.scale,
         "error_deviation": np.sqrt(np.maximum(variance, 0)),
         "maximum_24": highest / past.scale,
         "minimum_24": lowest / past.scale,
         "level_ratio": np.clip(mean_of(day) / past.mean, 0, 5),
-        "site_error_3": _of_neighbours(snapshot, columns["error_3"][:, 0]),
-        "site_error_24": _of_neighbours(snapshot, columns["error_24"][:, 0]),
         "unchanged_h": np.minimum(past.unchanged_h, 200),
         "repeats": past.repeats,
-        "known_share": past.known_h / (past.raw.shape[1] / snapshot.interval.steps_per_hour),
+        # No more of it: how much is known tells the date where all meters began on one day.
+        "known_days": np.minimum(past.known_h / 24, ENOUGH_DAYS),
     }
-    return {name: to_float32(values)[:, None] for name, values in shapes.items()}
+    columns_of_site = {
+        "site_error_3": columns["error_3"],
+        "site_error_24": columns["error_24"],
+        "site_day_drift": columns["day_drift_1"],
+        "site_like_day_drift": columns["like_day_drift_1"],
+    }
+    by_site = {name: _of_neighbours(snapshot, values) for name, values in columns_of_site.items()}
+    return {name: to_float32(values)[:, None] for name, values in shapes.items()} | by_site
 
 
 def _of_neighbours(snapshot: Snapshot, errors: Floats32) -> Floats32:
-    """Mean deviation of the site's other meters of the same code; 0 where there is none."""
-    group = snapshot.meters.site * 4 + snapshot.meters.meter
+    """Mean deviation of the site's other meters of the same code, shape as ``errors``; 0 where there is none."""
+    _, group = np.unique(snapshot.meters.site * 4 + snapshot.meters.meter, return_inverse=True)
+    member = (np.arange(group.max(initial=0) + 1)[:, None] == group).astype(np.float32)
     known = ~np.isnan(errors)
-    bounded = np.where(known, np.clip(errors, -1, 1), 0.0)
-    total = np.bincount(group, bounded)[group] - bounded
-    count = np.bincount(group, known)[group] - known
+    bounded = np.where(known, np.clip(errors, -1, 1), np.float32(0))
+    total = (member @ bounded)[group] - bounded
+    count = (member @ known.astype(np.float32))[group] - known
     return to_float32(total / np.maximum(count, 1))
 
 
@@ -225,6 +237,9 @@ def _calendar(snapshot: Snapshot, grid: LocalGrid) -> dict[str, Floats32]:
         "origin_kind": grid.kind[:, grid.today, None],
         "day_lag_holiday": np.take_along_axis(grid.holiday, day_lag, axis=1),
         "days_ahead": day - grid.today,
+        "kind_before": np.take_along_axis(grid.kind, day - 1, axis=1),
+        "kind_after": np.take_along_axis(grid.kind, np.minimum(day + 1, grid.kind.shape[1] - 1), axis=1),
+        "like_days_back": (grid.target - like_day_places(grid, newest_day(grid))[0]) // slots,
     }
     columns = {name: to_float32(values)[site] for name, values in by_site.items()}
     lead_h = np.arange(1, grid.target.shape[1] + 1) / sph

@@ -16,9 +16,6 @@ from Sensor_core.interval import Interval
 DAYS_AHEAD: Final = 3
 """Local days after today that 48 hours can reach, also when clocks jump."""
 
-STUCK_H: Final = 20
-"""A reading that has not changed for so long counts as missing. [h]"""
-
 
 @dataclass(frozen=True)
 class LocalGrid:

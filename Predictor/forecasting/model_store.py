@@ -27,8 +27,11 @@ from Predictor.forecasting.hierarchy import Correlation
 from Predictor.forecasting.linear import LinearMember
 from Sensor_core.errors import ModelError
 
-MEMBERS: Final = ("mean", "median", "low", "high")
-"""Boosters of each lead group: two estimates of the centre, and the interval's ends."""
+ON_THE_LINE: Final = ("mean", "median", "low", "high")
+"""Boosters of each lead group that are trained on what the linear member leaves over."""
+PLAIN: Final = ("plain_mean", "plain_median")
+"""Boosters that know nothing of the line: they err in other hours, which makes the average better."""
+MEMBERS: Final = (*ON_THE_LINE, *PLAIN)
 
 _FORMAT: Final = 1
 _POINTER: Final = "current"
@@ -56,6 +59,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         scores: Validation scores: model, then lead time or ``all``, then metric.
         libraries: Versions of what made it.
         files: SHA-256 by file name.
+        masked: Readings that were taken out of the training target, by reason.
     """
 
     format: int = _FORMAT
@@ -72,6 +76,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, dict[str, dict[str, float | None]]]
     libraries: dict[str, str]
     files: dict[str, str]
+    masked: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from Predictor.forecasting.local_grid import STUCK_H, LocalGrid, on_wall_clock, run_lengths
+from Predictor.forecasting.local_grid import LocalGrid, on_wall_clock, run_lengths
+from Predictor.forecasting.plausibility import STUCK_H, implausible
 from Predictor.forecasting.snapshot import Floats, Floats32, Snapshot, history_steps
 
 _MIN_WEEK_H: Final = 12
@@ -18,7 +19,8 @@ class Past:
     """The past of M meters at the origin.
 
     Attributes:
-        raw: Readings of the last five weeks, shape ``(M, W)``; NaN where missing. [kWh]
+        plausible: Readings of the last five weeks without spikes and drop-outs, shape ``(M, W)``; NaN where
+            missing. [kWh]
         believed: The same without those of a stuck meter. [kWh]
         on_wall_clock: ``believed`` by local day and time of day, shape ``(M, days * slots)``. [kWh]
         newest: The newest known reading. [kWh]
@@ -29,7 +31,7 @@ class Past:
         scale: Mean of the last week, at least a tenth of ``mean``; NaN where there is none. [kWh]
     """
 
-    raw: Floats32
+    plausible: Floats32
     believed: Floats32
     on_wall_clock: Floats32
     newest: Floats32
@@ -46,14 +48,17 @@ class Past:
         readings = _last_steps(snapshot.readings_kwh, history_steps(snapshot.interval))
         whole_run, run = run_lengths(readings)
         raw = to_float32(readings)
-        believed = np.where(whole_run >= STUCK_H * sph, np.float32(np.nan), raw)
+        moving = np.where(whole_run >= STUCK_H * sph, np.float32(np.nan), raw)
+        spikes, dropped = implausible(moving, sph)
+        wrong = spikes | dropped
+        believed = np.where(wrong, np.float32(np.nan), moving)
         known = ~np.isnan(believed)
         count = known.sum(axis=1)
         week = mean_of(believed[:, -7 * grid.slots :], _MIN_WEEK_H * sph)
         mean = mean_of(believed)
         scale = np.maximum(np.where(np.isnan(week), mean, week), _LEAST_SHARE_OF_LEVEL * mean)
         return cls(
-            raw=raw,
+            plausible=np.where(wrong, np.float32(np.nan), raw),
             believed=believed,
             on_wall_clock=on_wall_clock(snapshot, grid, believed),
             newest=_newest(raw),

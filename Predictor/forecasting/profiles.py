@@ -16,7 +16,9 @@ DECAY: Final = 0.8
 SAME_WEEKDAY: Final = 1.5
 """How much more the same weekday counts."""
 SAME_WEEKDAY_WEIGHTS: Final = {7: 1.0, 14: 0.8, 21: 0.6, 28: 0.5}
-RECENT_DAYS: Final = 8
+DAILY_DAYS: Final = 8
+"""Days of any kind that make the daily profile."""
+RECENT_DAYS: Final = 15
 """Past days whose deviation from their own profile is looked at."""
 
 
@@ -41,18 +43,15 @@ class Profiles:
 def build_profiles(past: Floats32, grid: LocalGrid, site: Ints) -> Profiles:
     """Average past days of shape ``(M, days, slots)``; ``site`` is each meter's row in the grid."""
     ahead = np.arange(grid.today, grid.today + 1 + DAYS_AHEAD)
-    targets = np.arange(grid.today - RECENT_DAYS, grid.today + 1 + DAYS_AHEAD)
-    like = _like_day_weights(grid, targets)
+    like = like_day_weights(grid)
     weights = np.concatenate([like, _weekday_weights(grid, ahead), _daily_weights(grid, ahead)], axis=1)
-    known = ~np.isnan(past)
-    filled = np.where(known, past, np.float32(0))
     # The same product for every meter of a site: numpy loops over small matrices.
     by_meter = weights[site]
-    total = by_meter @ known.astype(np.float32)
+    means, total = weighted_means(past, by_meter)
+    first, last = RECENT_DAYS, like.shape[1]
+    squares = np.square(np.where(np.isnan(past), np.float32(0), past))
     with np.errstate(divide="ignore", invalid="ignore"):
-        means = np.where(total > 0, (by_meter @ filled) / total, np.float32(np.nan))
-        first, last = RECENT_DAYS, len(targets)
-        square = (by_meter[:, first:last] @ np.square(filled)) / total[:, first:last]
+        square = (by_meter[:, first:last] @ squares) / total[:, first:last]
     variance = square - np.square(means[:, first:last])
     count = len(ahead)
     return Profiles(
@@ -63,8 +62,26 @@ def build_profiles(past: Floats32, grid: LocalGrid, site: Ints) -> Profiles:
     )
 
 
-def _like_day_weights(grid: LocalGrid, targets: Ints) -> Floats32:
-    """Weights of past days for each target day, shape ``(S, targets, days)``."""
+def weighted_means(past: Floats32, weights: Floats32) -> tuple[Floats32, Floats32]:
+    """Average past days without their gaps.
+
+    Args:
+        past: Shape ``(rows, days, slots)``; NaN where missing.
+        weights: Shape ``(rows, targets, days)``.
+
+    Returns:
+        Means, NaN where nothing is known, and the weight that each is made of: ``(rows, targets, slots)``.
+    """
+    known = ~np.isnan(past)
+    total = weights @ known.astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = (weights @ np.where(known, past, np.float32(0))) / total
+    return np.where(total > 0, means, np.float32(np.nan)), total
+
+
+def like_day_weights(grid: LocalGrid) -> Floats32:
+    """Weights of past days for the recent days, today and those ahead, shape ``(S, targets, days)``."""
+    targets = np.arange(grid.today - RECENT_DAYS, grid.today + 1 + DAYS_AHEAD)
     day = np.arange(grid.days)
     before = day < targets[:, None]
     kind, weekday = grid.kind, grid.weekday
@@ -84,7 +101,7 @@ def _weekday_weights(grid: LocalGrid, targets: Ints) -> Floats32:
 
 def _daily_weights(grid: LocalGrid, targets: Ints) -> Floats32:
     days_back = targets[:, None] - np.arange(grid.days)
-    weights = _float32((days_back > 0) & (days_back <= RECENT_DAYS))
+    weights = _float32((days_back > 0) & (days_back <= DAILY_DAYS))
     return np.broadcast_to(weights, (len(grid.now), *weights.shape))
 
 

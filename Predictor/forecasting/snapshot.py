@@ -18,8 +18,8 @@ Flags = NDArray[np.bool_]
 HISTORY_DAYS: Final = 35
 """How much of a meter's past features look at: five weeks."""
 
-WEATHER_HISTORY_H: Final = 72
-"""How much of a site's observed weather features look at. [h]"""
+WEATHER_HISTORY_H: Final = 14 * 24
+"""How much of a site's observed weather features look at: two weeks. [h]"""
 
 PRIMARY_USES: Final = (
     "Other",

@@ -14,7 +14,7 @@ from Predictor.forecasting.snapshot import (
     Snapshot,
     history_steps,
 )
-from Predictor.forecasting.weather_outlook import persistence
+from Predictor.forecasting.weather_outlook import outlook
 from Sensor_core.building import Building, Site
 from Sensor_core.interval import Interval
 from Sensor_core.reading import ELECTRICITY, HOT_WATER
@@ -96,5 +96,5 @@ def make_snapshot(
         sites=sites,
         readings_kwh=np.maximum(load * random, 0.0),
         weather=observed,
-        weather_forecast=persistence(observed),
+        weather_forecast=outlook(observed),
     )

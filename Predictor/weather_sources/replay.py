@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from Predictor.forecasting.weather_outlook import PERSISTENCE, persistence
+from Predictor.forecasting.weather_outlook import OUTLOOK, outlook
 from Predictor.weather_sources.source import HourlyWeather, SiteWeather, closed_hour, unknown
 from Sensor_core.interval import SECONDS_PER_HOUR
 from Sensor_core.weather import QUANTITY_NAMES
@@ -30,7 +30,7 @@ class ReplayWeather:
     def read(self, hour: int, known_at: datetime) -> SiteWeather:
         """Look the hours up; see ``WeatherSource``."""
         observed = self._weather.observed(hour, closed_hour(known_at))
-        return SiteWeather(observed, persistence(observed), REPLAY, PERSISTENCE, hour)
+        return SiteWeather(observed, outlook(observed), REPLAY, OUTLOOK, hour)
 
 
 def _arrange(site_ids: Sequence[int], weather: pd.DataFrame) -> HourlyWeather:

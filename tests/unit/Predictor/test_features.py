@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from Predictor.forecasting.features import FEATURE_NAMES, LEVEL_FEATURES, build_features
-from Predictor.forecasting.snapshot import Snapshot, history_steps
+from Predictor.forecasting.snapshot import WEATHER_HISTORY_H, Snapshot, history_steps
 from Predictor.forecasting.testing import ORIGIN, make_meters, make_snapshot, make_weather, working_week
 from Predictor.forecasting.weather_features import WEATHER_FEATURES
-from Predictor.forecasting.weather_outlook import persistence
+from Predictor.forecasting.weather_outlook import outlook
 from Sensor_core.interval import Interval
 from Training_scripts.dataset import EnergyHistory
 
@@ -62,7 +62,7 @@ def test_training_and_serving_make_the_same_features_of_one_hour():
     history = history_around(ORIGIN)
     until = ORIGIN - history.first + 1
     ring = history.readings_kwh[:, until - history_steps(HOURLY) - 168 : until]  # rings are longer than features look
-    observed = history.weather[:, until - 100 : until]
+    observed = history.weather[:, until - 900 : until]
     served = Snapshot(
         origin=ORIGIN,
         interval=HOURLY,
@@ -70,7 +70,7 @@ def test_training_and_serving_make_the_same_features_of_one_hour():
         sites=history.sites,
         readings_kwh=ring,
         weather=observed,
-        weather_forecast=persistence(observed[:, -72:]),
+        weather_forecast=outlook(observed[:, -WEATHER_HISTORY_H:]),
     )
     assert_same_bits(build_features(history.snapshot(ORIGIN)), build_features(served))
 
@@ -120,12 +120,56 @@ def test_missing_weather_stays_missing_and_touches_no_other_feature():
             assert np.array_equal(without.inputs[:, index], with_weather.inputs[:, index], equal_nan=True), name
 
 
-def test_the_forecast_of_a_warmer_day_shows_as_a_change():
+def test_the_forecast_of_a_warmer_day_shows_as_an_anomaly_and_a_change():
     snapshot = make_snapshot()
     warmer = snapshot.weather_forecast.copy()
     warmer[:, :, 0] += 10
-    features = build_features(replace(snapshot, weather_forecast=warmer))
-    assert np.allclose(column(features, "temperature_change_24_c")[:, :24], 10, atol=1e-4)
+    usual = build_features(snapshot)
+    warm = build_features(replace(snapshot, weather_forecast=warmer))
+    for name in ("temperature_anomaly_c", "temperature_change_c"):
+        assert np.allclose(column(warm, name) - column(usual, name), 10, atol=1e-4)
+    smooth = column(warm, "smooth_temperature_anomaly_c") - column(usual, "smooth_temperature_anomaly_c")
+    assert (np.diff(smooth, axis=1) > 0).all()  # buildings feel it late
+    assert 5 < smooth[0, 23] < smooth[0, 47] < 10
+
+
+def test_a_meter_that_heats_shows_by_how_much_a_degree():
+    history = history_around(ORIGIN, noise=0.01)
+    days = np.arange(history.weather.shape[1]) // 24
+    weather = history.weather.copy()
+    weather[:, :, 0] = np.random.default_rng(3).normal(5, 4, days[-1] + 1)[days]
+    degrees = np.maximum(15.5 - weather[:, :, 0], 0)[history.meters.site]
+    heated = history.readings_kwh.copy()
+    heated[:4] += 0.5 * degrees[:4]
+    features = build_features(replace(history, readings_kwh=heated, weather=weather).snapshot(ORIGIN))
+    slope_kwh = column(features, "heating_slope")[:, 0] * features.scale_kwh
+    assert (slope_kwh[:4] > 0.2).all()
+    assert (np.abs(slope_kwh[4:]) < 0.1).all()
+
+
+def test_the_days_that_went_like_this_one_are_found_in_a_holiday_that_no_calendar_knows():
+    history = history_around(ORIGIN, noise=0.01, days_after=5)
+    origin = ORIGIN + 36  # Monday noon
+    shut = history.readings_kwh.copy()
+    column_of = origin - history.first
+    for days_back in range(6):  # six days of half load, the last of them this Monday
+        shut[:, column_of - 24 * days_back - 23 : column_of - 24 * days_back + 1] *= 0.5
+    shut[:, column_of + 1 :] *= 0.5
+    snapshot = replace(history, readings_kwh=shut).snapshot(origin)
+    features = build_features(snapshot)
+    analog = column(features, "analog_days") * features.scale_kwh[:, None] + features.anchor_kwh
+    truth = replace(history, readings_kwh=shut).truth(origin)
+    assert np.abs(analog - truth).mean() < 0.5 * np.abs(features.anchor_kwh - truth).mean()
+
+
+def test_spikes_and_drop_outs_are_not_believed_and_idle_hours_are():
+    snapshot = make_snapshot(meters=3)
+    readings = snapshot.readings_kwh.copy()
+    readings[0, -30] *= 50
+    readings[1, -30:-20] = 0.0
+    readings[2, ::12] = 0.0  # off twice a day
+    features = build_features(replace(snapshot, readings_kwh=readings))
+    assert features.known_h.tolist() == [839, 830, 840]
 
 
 def test_a_stuck_meters_readings_are_not_believed():

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from Predictor.forecasting.snapshot import WEATHER_HISTORY_H
 from Predictor.weather_sources.open_meteo import SITES_PER_REQUEST, OpenMeteoWeather
 from Sensor_core.weather import QUANTITY_NAMES
 from tests.unit.Predictor.open_meteo_provider import (
@@ -24,13 +25,13 @@ def test_every_quantity_of_every_site_and_hour_stands_in_its_place(source, provi
     weather = read_hour(source, provider)
     names = ["temperature_2m", "dew_point_2m", "cloud_cover", "precipitation", "pressure_msl"]
     names += ["wind_direction_10m", "wind_speed_10m"]
-    for values, first in ((weather.observed, NEWEST - 71), (weather.forecast, NEWEST + 1)):
+    for values, first in ((weather.observed, NEWEST + 1 - WEATHER_HISTORY_H), (weather.forecast, NEWEST + 1)):
         expected = [
             [[truth(n, s.latitude, first + k) for n in names] for k in range(values.shape[1])] for s in (BERLIN, MADRID)
         ]
         expected = np.array(expected)
         expected[..., QUANTITY_NAMES.index("cloud_coverage_oktas")] *= 8 / 100
-        assert values.shape[1:] == (72 if first < NEWEST else 48, 7)
+        assert values.shape[1:] == (WEATHER_HISTORY_H if first < NEWEST else 48, 7)
         np.testing.assert_allclose(values, expected.astype(np.float32), rtol=1e-6)
     assert (weather.observed_by, weather.forecast_by) == ("open-meteo", "open-meteo")
     assert weather.issued_hour == NEWEST
@@ -62,7 +63,7 @@ def test_many_sites_are_asked_for_in_batches_and_come_back_in_order(provider):
 
 def test_no_sites_need_no_request(provider, downloader):
     source = OpenMeteoWeather([], provider.url, downloader, clock=lambda: provider.now)
-    assert read_hour(source, provider).observed.shape == (0, 72, 7)
+    assert read_hour(source, provider).observed.shape == (0, WEATHER_HISTORY_H, 7)
     assert provider.queries == []
 
 
@@ -81,11 +82,11 @@ def test_missing_hours_values_and_variables_are_gaps(source, provider):
     assert np.isnan(observed[0, 0, 0])
     rest = np.delete(np.delete(observed, [0, 60, 61], axis=1), pressure, axis=2)
     assert not np.isnan(rest).any()
-    assert observed[0, 62, 0] == truth("temperature_2m", BERLIN.latitude, NEWEST - 9)
+    assert observed[0, -10, 0] == truth("temperature_2m", BERLIN.latitude, NEWEST - 9)
 
 
 def test_values_that_cannot_be_true_are_gaps(source, provider):
-    provider.change = hourly(temperature_2m=[-9999.0, 1e300, 66.0] + [20.0] * 124)
+    provider.change = hourly(temperature_2m=[-9999.0, 1e300, 66.0] + [20.0] * (WEATHER_HISTORY_H + 52))
     temperature = read_hour(source, provider).observed[0, :, 0]
     assert np.isnan(temperature[:3]).all()
     assert (temperature[3:] == 20.0).all()

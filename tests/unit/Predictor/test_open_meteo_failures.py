@@ -10,6 +10,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from Predictor.forecasting.snapshot import WEATHER_HISTORY_H
 from Predictor.weather_sources.open_meteo import CACHE_H, OpenMeteoWeather
 from tests.unit.Predictor.open_meteo_provider import (
     BERLIN,
@@ -108,7 +109,7 @@ def _half_hours(place: dict) -> dict:
         (_unit("wind_speed_10m", "km/h"), "wind_speed_10m is given in 'km/h' instead of 'm/s'"),
         (_unit("temperature_2m", "°F"), "temperature_2m is given in '°F' instead of '°C'"),
         (_unit("time", "iso8601"), "time is given in 'iso8601' instead of 'unixtime'"),
-        (hourly(temperature_2m=[1.0, 2.0]), "temperature_2m has 2 values for 127 times"),
+        (hourly(temperature_2m=[1.0, 2.0]), f"temperature_2m has 2 values for {WEATHER_HISTORY_H + 55} times"),
         (_half_hours, "times that start no hour"),
         (hourly(time=None), "cannot be read"),
         (hourly(temperature_2m=["warm"]), "cannot be read"),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from Predictor.forecasting.snapshot import WEATHER_HISTORY_H
 from Predictor.weather_measurements import WeatherMeasurements
 from Predictor.weather_sources.source import NoWeather, SiteWeather
 from Sensor_core.building import Site
@@ -207,7 +208,7 @@ def test_a_forecast_that_came_late_counts_for_the_hour_that_waited_for_it(measur
 def test_a_source_that_knows_nothing_publishes_nothing(topic):
     weather = WeatherMeasurements(NoWeather(2), sites(2), topic, "weather", Interval()).take(NEWEST, end_of(NEWEST))
     assert topic.messages == []
-    assert weather.observed.shape == (2, 72, 7)
+    assert weather.observed.shape == (2, WEATHER_HISTORY_H, 7)
 
 
 def test_forecasts_get_the_72_hours_of_the_source(measurements, station):

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from Predictor.forecasting.snapshot import Sites
-from Predictor.forecasting.weather_outlook import persistence
+from Predictor.forecasting.snapshot import WEATHER_HISTORY_H, Sites
+from Predictor.forecasting.weather_outlook import outlook
 from Predictor.weather_sources.open_meteo import OpenMeteoWeather
 from Predictor.weather_sources.replay import ReplayWeather
 from Predictor.weather_sources.selection import weather_source
@@ -49,15 +49,16 @@ def site(site_id: int) -> Site:
     return Site(site_id=site_id, time_zone="UTC", latitude=1, longitude=2, country="DE")
 
 
-def test_the_last_72_hours_end_with_the_hour_asked_for():
-    weather = ReplayWeather([3, 5], table([3, 5], 200)).read(FIRST + 100, end_of(FIRST + 100))
-    assert weather.observed.shape == (2, 72, 7)
+def test_the_last_hours_end_with_the_hour_asked_for():
+    last = FIRST + WEATHER_HISTORY_H + 28
+    weather = ReplayWeather([3, 5], table([3, 5], 1000)).read(last, end_of(last))
+    assert weather.observed.shape == (2, WEATHER_HISTORY_H, 7)
     assert weather.observed.dtype == np.float32
     for row in (0, 1):
-        assert weather.observed[row, -1].tolist() == [value(row, 200, FIRST + 100) + k for k in range(7)]
-        assert weather.observed[row, 0, 0] == value(row, 200, FIRST + 29)
-    assert (weather.observed_by, weather.forecast_by) == ("replay", "replay:persistence")
-    assert weather.issued_hour == FIRST + 100
+        assert weather.observed[row, -1].tolist() == [value(row, 1000, last) + k for k in range(7)]
+        assert weather.observed[row, 0, 0] == value(row, 1000, FIRST + 29)
+    assert (weather.observed_by, weather.forecast_by) == ("replay", "replay:damped persistence")
+    assert weather.issued_hour == last
     assert weather.known_at is None
 
 
@@ -83,8 +84,7 @@ def test_hours_before_and_after_the_file_are_unknown():
 
 def test_the_forecast_is_the_one_that_training_makes_of_the_same_hours():
     weather = ReplayWeather([3], table([3], 100)).read(FIRST + 90, end_of(FIRST + 90))
-    np.testing.assert_array_equal(weather.forecast, persistence(weather.observed))
-    assert weather.forecast[0, 0, 0] == value(0, 100, FIRST + 67)
+    np.testing.assert_array_equal(weather.forecast, outlook(weather.observed))
 
 
 @pytest.mark.parametrize("minutes", [15, 30, 45])
@@ -94,7 +94,7 @@ def test_an_hour_that_is_not_over_is_unknown(minutes):
     during = weather.read(FIRST + 90, end_of(FIRST + 89) + timedelta(minutes=minutes))
     assert np.isnan(during.observed[0, -1]).all()
     assert during.observed[0, -2, 0] == value(0, 100, FIRST + 89)
-    assert during.forecast[0, 23, 0] == value(0, 100, FIRST + 90 - 24)
+    np.testing.assert_array_equal(during.forecast, outlook(during.observed))
     assert weather.read(FIRST + 90, end_of(FIRST + 90)).observed[0, -1, 0] == value(0, 100, FIRST + 90)
 
 
@@ -125,7 +125,7 @@ def test_the_setting_chooses_the_source(tmp_path):
     none = weather_source(settings(weather_source="none"), [site(3), site(4)])
     assert isinstance(none, NoWeather)
     weather = none.read(FIRST, end_of(FIRST))
-    assert weather.observed.shape == (2, 72, 7)
+    assert weather.observed.shape == (2, WEATHER_HISTORY_H, 7)
     assert weather.forecast.shape == (2, 48, 7)
     assert np.isnan(weather.observed).all()
     assert np.isnan(weather.forecast).all()
@@ -149,6 +149,6 @@ def test_real_weather_is_the_weather_that_training_sees(folder):
     hours = int(table["timestamp"].max().timestamp()) // 3600 + 1 - first
     expected = weather_array(table, Sites.of(sites), first, hours)
     assert np.isfinite(expected).any()
-    for hour in range(71, hours, 97):
+    for hour in range(WEATHER_HISTORY_H - 1, hours, 97):
         observed = source.read(first + hour, end_of(first + hour)).observed
-        np.testing.assert_array_equal(observed, expected[:, hour - 71 : hour + 1])
+        np.testing.assert_array_equal(observed, expected[:, hour + 1 - WEATHER_HISTORY_H : hour + 1])

@@ -17,7 +17,8 @@ from Sensor_core.weather import QUANTITY_NAMES
 from Training_scripts import samples
 from Training_scripts.baselines import BASELINES
 from Training_scripts.dataset import EnergyHistory, energy_history
-from Training_scripts.samples import draw_sample, moving
+from Training_scripts.quality import trusted
+from Training_scripts.samples import draw_sample
 from Training_scripts.scoring import score_by_lead
 
 START = pd.Timestamp("2016-09-01T00:30Z")
@@ -164,15 +165,18 @@ def test_a_stuck_meter_is_no_target():
     values = history.readings_kwh.copy()
     values[:, -200:] = 3.0
     stuck = replace(history, readings_kwh=values)
-    assert np.isnan(moving(stuck).readings_kwh[:, -200:]).all()
+    kept, masked = trusted(stuck)
+    assert np.isnan(kept.readings_kwh[:, -200:]).all()
+    assert masked.flat == 200 * 6
     assert len(draw(stuck, ORIGIN).target) < len(draw(history, ORIGIN).target)
 
 
 @pytest.mark.usefixtures("few_rows")
 def test_training_rows_are_rows_that_serving_makes():
-    history = regular_history()
-    served = {row.tobytes() for origin in range(ORIGIN - 60, ORIGIN) for row in served_rows(history, origin)}
-    drawn = draw(history, ORIGIN)
+    history = regular_history(days=12)
+    until = history.first + 24 * (samples.WARM_UP_DAYS + 1)
+    served = {row.tobytes() for origin in range(until - 24, until) for row in served_rows(history, origin)}
+    drawn = draw(history, until)
     with_weather = [row for row in drawn.inputs if row.tobytes() in served]
     assert len(with_weather) > 50
 
@@ -224,3 +228,21 @@ def test_a_meter_that_counted_nothing_does_not_spoil_the_scores():
     truth = np.stack([np.full((3, 48), 10.0), np.zeros((3, 48))], axis=1)
     score = score_by_lead(truth, truth[:, None] + 1.0, 1)
     assert score["all"].cvrmse == pytest.approx(0.1)
+
+
+def test_spikes_drop_outs_and_the_weeks_after_a_change_of_unit_are_no_truth_to_learn_from():
+    history = regular_history(days=45)
+    values = history.readings_kwh.copy()
+    values[0, 500] *= 40
+    values[1, 600:605] = 0.0
+    values[2, 700:] *= 3.412
+    values[3, 700:] *= 0.55  # a level that is no unit
+    kept, masked = trusted(replace(history, readings_kwh=values))
+    gone = np.isnan(kept.readings_kwh)
+    assert np.flatnonzero(gone[0]).tolist() == [500]
+    assert np.flatnonzero(gone[1]).tolist() == list(range(600, 605))
+    assert gone[2, 720:1000].all()
+    assert not gone[2, :600].any()
+    assert not gone[3:].any()
+    assert (masked.spikes, masked.dropped, masked.flat) == (1, 5, 0)
+    assert str(masked) == f"1 spikes, 5 dropped, {masked.unit_changes} unit changes"
