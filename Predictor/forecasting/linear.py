@@ -12,7 +12,14 @@ import numpy as np
 from Predictor.forecasting.features import ERROR_FEATURES, FEATURE_NAMES, LEVEL_FEATURES
 from Predictor.forecasting.snapshot import Floats, Floats32, Ints
 
-LINEAR_FEATURES: Final = (*LEVEL_FEATURES, *ERROR_FEATURES, "site_error_3", "site_error_24")
+LINEAR_FEATURES: Final = (
+    *LEVEL_FEATURES,
+    *ERROR_FEATURES,
+    "site_error_3",
+    "site_error_24",
+    "weather_response",
+    "weather_response_change",
+)
 KIND_CHANGES: Final = ("error_0", "error_3", "error_24", "reading_0")
 """Deviations that mean something else when the target's kind of day is not the origin's."""
 
