@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from Predictor.forecasting.features import build_features
+from Predictor.forecasting.features import FEATURE_NAMES, build_features
 from Predictor.forecasting.snapshot import PRIMARY_USES
 from Predictor.forecasting.testing import ORIGIN, make_meters, make_snapshot, make_weather, working_week
 from Sensor_core.building import Building, Site
@@ -145,6 +145,17 @@ def test_training_rows_are_drawn_the_same_from_one_seed():
     assert one.inputs.tobytes() == same.inputs.tobytes()
     assert one.inputs.tobytes() != other.inputs.tobytes()
     assert 1000 < len(one.target) <= 3300
+
+
+def test_the_first_hours_get_more_rows_each_than_the_last(monkeypatch):
+    monkeypatch.setattr(samples, "MAX_ROWS", 4_000)
+    monkeypatch.setattr(samples, "_ROWS_PER_ORIGIN", (40, 100))
+    drawn = draw(regular_history(), ORIGIN)
+    lead_h = drawn.inputs[:, FEATURE_NAMES.index("lead_h")].astype(int)
+    rows = np.bincount(lead_h, minlength=49)
+    assert rows[1] > 2 * rows[24] > 0
+    assert rows[24] > 1.5 * rows[48] > 0
+    assert len(np.unique(drawn.group)) == 4
 
 
 @pytest.mark.usefixtures("few_rows")
