@@ -6,8 +6,9 @@ from typing import Protocol
 
 import msgspec
 
-from Sensor_core import anomaly, forecast, reading, weather
+from Sensor_core import anomaly, decision, forecast, reading, weather
 from Sensor_core.anomaly import Anomaly
+from Sensor_core.decision import DECISION_SCHEMA, Decision
 from Sensor_core.errors import InvalidRecordError
 from Sensor_core.forecast import AggregateForecast, MeterForecast
 from Sensor_core.interval import Interval
@@ -31,7 +32,15 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
 
 
 Record = (
-    Reading | Tick | MeterForecast | AggregateForecast | WeatherObservation | WeatherForecast | Anomaly | DeadLetter
+    Reading
+    | Tick
+    | MeterForecast
+    | AggregateForecast
+    | Decision
+    | WeatherObservation
+    | WeatherForecast
+    | Anomaly
+    | DeadLetter
 )
 Partition = tuple[str, int]
 """Topic and partition number."""
@@ -102,8 +111,13 @@ def _decoders(settings: Settings, interval: Interval) -> dict[str, Callable[[Mes
     def schema(message: Message) -> bytes | None:
         return header(message.headers, SCHEMA_HEADER)
 
+    def prediction(message: Message) -> Record:
+        if schema(message) == DECISION_SCHEMA:
+            return decision.decode(message.value, interval)
+        return forecast.decode(schema(message), message.value, interval)
+
     return {
-        settings.topic_predictions: lambda m: forecast.decode(schema(m), m.value, interval),
+        settings.topic_predictions: prediction,
         settings.topic_weather: lambda m: weather.decode(schema(m), m.value),
         settings.topic_anomalies: lambda m: anomaly.decode(schema(m), m.value, interval),
     }

@@ -13,6 +13,7 @@ import numpy as np
 
 from Consumers.decoding import DeadLetter
 from Sensor_core.anomaly import Anomaly
+from Sensor_core.decision import Decision
 from Sensor_core.forecast import AGGREGATE_QUANTILES, AggregateForecast, MeterForecast
 from Sensor_core.reading import Reading
 from Sensor_core.weather import QUANTITY_NAMES, WeatherForecast, WeatherObservation
@@ -113,6 +114,14 @@ def _aggregate(f: AggregateForecast) -> str:
     return "\t".join([head, *(_array(getattr(f, quantile)) for quantile in AGGREGATE_QUANTILES)]) + "\n"
 
 
+def _decision(d: Decision) -> str:
+    head = f"{_field(d.site_id)}\t{d.meter}\t{d.issued_at}\t{d.made_at}\t{_text(d.model)}\t{d.window_h}\t{d.peak_at}"
+    numbers = (
+        d.peak_probability, d.peak_q10_kw, d.peak_q50_kw, d.peak_q90_kw, d.limit_kw, d.limit_probability, d.reserve_kw,
+    )  # fmt: skip
+    return "\t".join([head, *map(_field, numbers)]) + "\n"
+
+
 def _observation(w: WeatherObservation) -> str:
     head = f"{w.site_id}\t{w.timestamp}\t{w.known_at}\t{_text(w.source)}"
     return "\t".join([head, *(_field(getattr(w, quantity)) for quantity in QUANTITY_NAMES)]) + "\n"
@@ -139,6 +148,7 @@ TARGETS: Final[dict[type, Target]] = {
     AggregateForecast: Target(
         "staged_aggregate_forecasts", _lines(_aggregate), "store_aggregate_forecasts", attrgetter("issued_at")
     ),
+    Decision: Target("staged_decisions", _lines(_decision), "store_decisions", attrgetter("issued_at")),
     WeatherObservation: Target("staged_weather", _lines(_observation), "store_weather", attrgetter("timestamp")),
     WeatherForecast: Target(
         "staged_weather_forecasts", _lines(_weather_forecast), "store_weather_forecasts", attrgetter("issued_at")

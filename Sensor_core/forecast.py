@@ -70,7 +70,7 @@ _MAX_BYTES: Final = 512 * 1024
 
 
 def decode(schema: bytes | None, payload: bytes | None, interval: Interval) -> MeterForecast | AggregateForecast:
-    """Decode and validate one message of the predictions topic.
+    """Decode and validate one forecast.
 
     Raises:
         InvalidRecordError: The message can never be stored.

@@ -15,6 +15,9 @@ Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+NO_SITE: Final = 2**31 - 1
+"""Id of the place where buildings without metadata stand; they are in no total."""
+
 HISTORY_DAYS: Final = 35
 """How much of a meter's past features look at: five weeks."""
 
