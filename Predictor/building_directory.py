@@ -1,19 +1,15 @@
 """Metadata of all sites and buildings, as Redis has it now; a building without any stands on a site of its own."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
-from Predictor.forecasting.forecaster import MeterQuantiles
-from Predictor.forecasting.snapshot import Meters, Sites, Snapshot
+from Predictor.forecasting.snapshot import NO_SITE, Meters, Sites
 from Sensor_core.building import Building, Site
 from Sensor_core.errors import RetriableError
 from Setup.buildings_info import Metadata
 from Setup.redis_client import METADATA_KEY, Client, curable_errors
 
-NOWHERE: Final = Site(site_id=2**31 - 1, time_zone="UTC", latitude=0, longitude=0, country="ZZ", stamps="utc")
+NOWHERE: Final = Site(site_id=NO_SITE, time_zone="UTC", latitude=0, longitude=0, country="ZZ", stamps="utc")
 """Where buildings without metadata stand, until theirs comes."""
 
 
@@ -62,17 +58,7 @@ class BuildingDirectory:
             self._keys, self._meters = list(keys), Meters.of(keys, buildings, self.sites)
         return self._meters
 
-    def known_part(self, snapshot: Snapshot, forecast: MeterQuantiles) -> tuple[Snapshot, MeterQuantiles]:
-        """Leave out meters whose site is not known: they are in no total."""
-        known = snapshot.meters.site != len(self.sites) - 1
-        if known.all():
-            return snapshot, forecast
-        meters = snapshot.meters
-        part = Meters(*(np.asarray(getattr(meters, name))[known] for name in Meters.__dataclass_fields__))
-        quality = tuple(q for q, is_known in zip(forecast.quality, known.tolist(), strict=True) if is_known)
-        return (
-            replace(snapshot, meters=part, readings_kwh=snapshot.readings_kwh[known]),
-            replace(
-                forecast, q10=forecast.q10[known], q50=forecast.q50[known], q90=forecast.q90[known], quality=quality
-            ),
-        )
+    @property
+    def limits_kw(self) -> dict[int, float]:
+        """Limits [kW] of the sites that have one, by site id."""
+        return {site.site_id: site.limit_kw for site in self.known_sites if site.limit_kw is not None}

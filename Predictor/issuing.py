@@ -1,6 +1,7 @@
 """Publishes an hour's forecasts and anomalies, and remembers what the next reading is held against."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -11,6 +12,7 @@ from Predictor.forecasting.forecaster import MeterQuantiles
 from Predictor.forecasting.hierarchy import Totals
 from Predictor.forecasting.snapshot import Meters
 from Sensor_core.anomaly import ANOMALY_SCHEMA, Anomaly
+from Sensor_core.decision import DECISION_SCHEMA, Decision
 from Sensor_core.forecast import (
     AGGREGATE_FORECAST_SCHEMA,
     AGGREGATE_QUANTILES,
@@ -60,6 +62,16 @@ def aggregate_forecasts(
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Hourly:
+    """All that one hour publishes."""
+
+    meters: Iterable[MeterForecast]
+    totals: Iterable[AggregateForecast]
+    decisions: Iterable[Decision]
+    anomalies: Iterable[Anomaly]
+
+
 class Issuer:
     """Where forecasts go."""
 
@@ -68,21 +80,21 @@ class Issuer:
         self._publisher = publisher
         self._client = client
 
-    def publish(
-        self, meters: Iterable[MeterForecast], totals: Iterable[AggregateForecast], anomalies: Iterable[Anomaly]
-    ) -> None:
+    def publish(self, hourly: Hourly) -> None:
         """Publish an hour's results and wait until all are acknowledged.
 
         Raises:
             RetriableError: Something was not; publish the hour again.
         """
-        for forecast in meters:
+        predictions = self._settings.topic_predictions
+        for forecast in hourly.meters:
             key = meter_key(forecast.building_id, forecast.meter)
-            self._send(self._settings.topic_predictions, forecast, key, METER_FORECAST_SCHEMA)
-        for total in totals:
-            key = b"total:%d:%d" % (-1 if total.site_id is None else total.site_id, total.meter)
-            self._send(self._settings.topic_predictions, total, key, AGGREGATE_FORECAST_SCHEMA)
-        for anomaly in anomalies:
+            self._send(predictions, forecast, key, METER_FORECAST_SCHEMA)
+        for total in hourly.totals:
+            self._send(predictions, total, _total_key(total), AGGREGATE_FORECAST_SCHEMA)
+        for decision in hourly.decisions:
+            self._send(predictions, decision, _total_key(decision), DECISION_SCHEMA)
+        for anomaly in hourly.anomalies:
             key = meter_key(anomaly.building_id, anomaly.meter)
             self._send(self._settings.topic_anomalies, anomaly, key, ANOMALY_SCHEMA)
         self._publisher.flush()
@@ -111,3 +123,7 @@ class Issuer:
         order = np.array([place.get(key, -1) for key in wanted], dtype=np.int64)
         expected = np.where(order >= 0, first[:, order], np.nan).astype(np.float32)
         return Expected(*expected)
+
+
+def _total_key(record: AggregateForecast | Decision) -> bytes:
+    return b"total:%d:%d" % (-1 if record.site_id is None else record.site_id, record.meter)

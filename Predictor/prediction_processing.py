@@ -15,7 +15,8 @@ from Predictor.forecasting.anomalies import find_anomalies
 from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.model_store import current_version
 from Predictor.forecasting.snapshot import Floats32, Snapshot
-from Predictor.issuing import Issuer, aggregate_forecasts, meter_forecasts
+from Predictor.issuing import Hourly, Issuer, aggregate_forecasts, meter_forecasts
+from Predictor.learned_state import LearnedState
 from Predictor.rings import Rings
 from Predictor.weather_measurements import WeatherMeasurements
 from Predictor.weather_sources.selection import weather_source
@@ -68,6 +69,7 @@ class PredictionProcessing:
         self._publisher = publisher
         self._weather: WeatherMeasurements | None = None
         self._model = ModelKeeper(settings)
+        self._learned = LearnedState(client)
 
     def process(self, hour: ClosedHour) -> int:
         """Forecast one hour and publish the results.
@@ -85,16 +87,19 @@ class PredictionProcessing:
         if not len(snapshot.meters):
             return 0
         forecaster = self._model.forecaster
-        forecast = forecaster.forecast(snapshot)
-        totals = forecaster.totals(*self._directory.known_part(snapshot, forecast))
+        raw = forecaster.raw(snapshot)
+        issue = self._learned.finisher(forecaster.total_model, hour.step).finish(snapshot, raw)
         issued_at, made_at = self._interval.start_of(hour.step), datetime.now(tz=UTC)
         expected = self._issuer.remembered(hour.step - 1, snapshot.meters)
-        self._issuer.publish(
-            meter_forecasts(snapshot.meters, forecast, issued_at, made_at),
-            aggregate_forecasts(totals, forecast.model, issued_at, made_at),
-            find_anomalies(snapshot, expected, made_at),
+        hourly = Hourly(
+            meters=meter_forecasts(snapshot.meters, issue.meters, issued_at, made_at),
+            totals=aggregate_forecasts(issue.totals, issue.meters.model, issued_at, made_at),
+            decisions=issue.decisions(self._directory.limits_kw, made_at),
+            anomalies=find_anomalies(snapshot, expected, made_at),
         )
-        self._issuer.remember(hour.step, snapshot.meters, forecast)
+        self._issuer.publish(hourly)
+        self._issuer.remember(hour.step, snapshot.meters, issue.meters)
+        self._learned.save()
         return len(snapshot.meters)
 
     def _measurements(self) -> WeatherMeasurements:

@@ -30,6 +30,8 @@ RING_PREFIX = f"{PREFIX}:ring:"
 """Followed by ``building:meter``: the key of one meter's ring."""
 FORECAST_KEY = f"{PREFIX}:last_issue"
 """The newest issue's one-step forecasts, to judge the next reading by."""
+LEARNED_KEY = f"{PREFIX}:learned"
+"""Hash: what the predictor has learned from its errors, in parts, see ``Predictor.learned_state``."""
 LEASE_KEY = f"{PREFIX}:lease:predictor"
 
 

@@ -12,10 +12,9 @@ import numpy as np
 
 from Predictor.forecasting.calibration import LEAD_GROUPS, Calibration, calibrate, lead_group_of
 from Predictor.forecasting.features import FEATURE_NAMES
-from Predictor.forecasting.hierarchy import LEAST_CORRELATION, Correlation, correlation_of
 from Predictor.forecasting.linear import LinearMember
 from Predictor.forecasting.model_store import MEMBERS, PLAIN, Card, Model
-from Predictor.forecasting.snapshot import Floats, Floats32, Ints
+from Predictor.forecasting.snapshot import Floats, Floats32
 from Training_scripts.dataset import EnergyHistory
 from Training_scripts.quality import Masked
 from Training_scripts.samples import Sample, draw_sample
@@ -108,7 +107,6 @@ def _card(history: EnergyHistory, until: int, linear: LinearMember, masked: Mask
         lead_groups=LEAD_GROUPS,
         linear=linear.weights.tolist(),
         calibration=Calibration(),
-        correlation=Correlation(),
         scores={},
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
         files={},
@@ -117,7 +115,7 @@ def _card(history: EnergyHistory, until: int, linear: LinearMember, masked: Mask
 
 
 def calibrated(model: Model, trials: Trials, history: EnergyHistory) -> Model:
-    """Give a model the factors and the correlation that its trials show."""
+    """Give a model the factors that its trials show."""
     group = lead_group_of(history.interval.horizon, history.interval.steps_per_hour)
     known = ~np.isnan(trials.truth)
     q10, q50, q90 = (trials.quantiles[:, index].astype(np.float64) for index in range(3))
@@ -128,24 +126,4 @@ def calibrated(model: Model, trials: Trials, history: EnergyHistory) -> Model:
         q90[known],
         np.broadcast_to(group, trials.truth.shape)[known],
     )
-    errors, widths = trials.truth - q50, (q90 - q10) / 2
-    meters = history.meters
-    correlation = Correlation(
-        site=_correlations(errors, widths, meters.site * 4 + meters.meter, group),
-        grid=_correlations(errors, widths, meters.meter, group),
-    )
-    card = msgspec.structs.replace(model.card, calibration=calibration, correlation=correlation)
-    return replace(model, card=card)
-
-
-def _correlations(errors: Floats, widths: Floats, summed_in: Ints, lead_group: Ints) -> tuple[float, ...]:
-    found = []
-    for group in range(len(LEAD_GROUPS)):
-        leads = lead_group == group
-        error, width = (_by_meter(values[:, :, leads]) for values in (errors, widths))
-        found.append(max(LEAST_CORRELATION, correlation_of(error, width, summed_in)))
-    return tuple(found)
-
-
-def _by_meter(values: Floats) -> Floats:
-    return np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
+    return replace(model, card=msgspec.structs.replace(model.card, calibration=calibration))

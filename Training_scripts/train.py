@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.model_store import Model, save
+from Predictor.forecasting.total_model import TotalModel
 from Sensor_core.errors import EnergyError, ModelError
 from Setup.postgres import Role, wait_for_postgres
 from Setup.settings import Settings, load_settings
@@ -28,6 +30,7 @@ from Training_scripts.fitting import calibrated, fit
 from Training_scripts.options import utc_time
 from Training_scripts.samples import WARM_UP_DAYS
 from Training_scripts.sources import history_of_folder, history_of_warehouse
+from Training_scripts.total_fitting import total_model, total_weights
 from Training_scripts.validation import (
     Scores,
     for_card,
@@ -94,14 +97,20 @@ def train(
     trial = calibrated(trial, trials, history)
     trials = try_out(history, Forecaster(trial, num_threads=num_threads), origins, stages("scoring"))
     scores = score_with_baselines(history, origins, trials)
+    totals = _totals(history, first_validated, trial, seed)
+    totals = total_model(history, origins, trials.quantiles, trial.linear, totals, advance=stages("totals"))
     final = fit(history, history.stop, seed=seed, num_threads=num_threads, advance=stages("refitting"))
     card = msgspec.structs.replace(
         final.card,
         calibration=trial.card.calibration,
-        correlation=trial.card.correlation,
+        totals=msgspec.structs.replace(totals, weights=_totals(history, history.stop, final, seed).weights),
         scores=for_card(scores),
     )
     return replace(final, card=card), scores
+
+
+def _totals(history: EnergyHistory, until: int, model: Model, seed: int) -> TotalModel:
+    return TotalModel(weights=total_weights(history, until, model.linear, np.random.default_rng(seed)))
 
 
 def _parser() -> argparse.ArgumentParser:

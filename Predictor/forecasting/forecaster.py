@@ -16,10 +16,10 @@ from Predictor.forecasting.fallback import (
     without_model,
 )
 from Predictor.forecasting.features import FEATURE_NAMES, FeatureMatrix, build_features
-from Predictor.forecasting.hierarchy import Correlation, Totals, totals
 from Predictor.forecasting.linear import LinearMember
 from Predictor.forecasting.model_store import MEMBERS, Boosters, Model, load
 from Predictor.forecasting.snapshot import Floats, Floats32, Ints, Snapshot
+from Predictor.forecasting.total_model import TotalModel, direct_forecast
 from Sensor_core.forecast import Quality
 
 NO_MODEL: Final = "fallback"
@@ -52,6 +52,20 @@ class MeterQuantiles:
     def stacked(self) -> Floats32:
         """The three quantiles as one array of shape ``(3, M, horizon)``."""
         return np.stack([self.q10, self.q50, self.q90])
+
+
+@dataclass(frozen=True)
+class RawForecast:
+    """The expensive part of a forecast, before anything is known of how others fared.
+
+    Attributes:
+        meters: Forecasts of M meters, with what training found of how wide intervals have to be.
+        direct_totals_kwh: Totals as meters of their own, shape ``(T, horizon)``, in the order of ``Hierarchy``; NaN
+            where there is none. [kWh]
+    """
+
+    meters: MeterQuantiles
+    direct_totals_kwh: Floats
 
 
 class Forecaster:
@@ -91,12 +105,15 @@ class Forecaster:
         q10, q50, q90 = _in_order(quantiles)
         return MeterQuantiles(q10, q50, q90, tuple(LADDER[index] for index in step), self.name)
 
-    def totals(self, snapshot: Snapshot, forecast: MeterQuantiles) -> Totals:
-        """Add a snapshot's forecasts up to its sites and the grid."""
-        correlation = self._model.card.correlation if self._model else Correlation()
-        group = lead_group_of(snapshot.interval.horizon, snapshot.interval.steps_per_hour)
-        quantiles = forecast.stacked().astype(np.float64)
-        return totals(snapshot.meters, snapshot.sites, quantiles, correlation, group)
+    @property
+    def total_model(self) -> TotalModel:
+        """What the model knows about totals."""
+        return self._model.card.totals if self._model else TotalModel()
+
+    def raw(self, snapshot: Snapshot) -> RawForecast:
+        """Forecast meters, and totals as meters of their own: all that ``finishing.Finisher`` needs."""
+        line = self._model.linear if self._model else None
+        return RawForecast(self.forecast(snapshot), direct_forecast(snapshot, line, self.total_model))
 
 
 def raw_quantiles(

@@ -1,6 +1,6 @@
 """Which meters make which total: sites and the grid, one a meter code. Heat and electricity are never added."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -55,6 +55,28 @@ class Hierarchy:
         """Which totals are the grid's, shape ``(T,)``."""
         return np.asarray(self.site == GRID)
 
+    def only(self, counted: Flags) -> Self:
+        """The same totals of some of the meters; one may be left without any."""
+        members = self.members & counted
+        return replace(self, members=members, count=members.sum(axis=1))
+
     def add(self, values: Floats) -> Floats:
         """Sum over each total's meters: ``(M, any)`` becomes ``(T, any)``."""
         return np.asarray(self.members.astype(np.float64) @ values)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Forecasts of T totals, one element each.
+
+    Attributes:
+        site_id: The site, None for the grid.
+        meter: Meter code.
+        meters: How many meters are in it.
+        quantiles: Shape ``(T, 9, horizon)``, in the order of ``AGGREGATE_LEVELS``. [kWh]
+    """
+
+    site_id: tuple[int | None, ...]
+    meter: tuple[int, ...]
+    meters: tuple[int, ...]
+    quantiles: Floats

@@ -37,20 +37,21 @@ class LinearMember:
     weights: Floats
 
     @classmethod
-    def fit(cls, values: Floats32, target: Floats, row_weight: Floats) -> Self:
+    def fit(cls, values: Floats32, target: Floats, row_weight: Floats, *, ridge: float = _RIDGE) -> Self:
         """Fit by ridge with Huber's loss (iteratively reweighted).
 
         Args:
             values: Model inputs, shape ``(rows, len(FEATURE_NAMES))``.
             target: Deviation from the anchor in units of scale, shape ``(rows,)``.
             row_weight: Weight of each row.
+            ridge: How strongly weights are held at zero.
         """
         inputs, block = _inputs(values), _block(values)
         weights = np.zeros((len(LAST_HOUR_OF_BLOCK), inputs.shape[1]))
         for index in range(len(weights)):
             rows = block == index
             if rows.any():
-                weights[index] = _robust_ridge(inputs[rows], target[rows], row_weight[rows])
+                weights[index] = _robust_ridge(inputs[rows], target[rows], row_weight[rows], ridge)
         return cls(weights)
 
     def predict(self, values: Floats32) -> Floats:
@@ -77,8 +78,8 @@ def _inputs(values: Floats32) -> Floats:
     return np.hstack([known, changes * selected, ones, holiday, kind[:, None] > 0])
 
 
-def _robust_ridge(inputs: Floats, target: Floats, row_weight: Floats) -> Floats:
-    penalty = _RIDGE * np.eye(inputs.shape[1])
+def _robust_ridge(inputs: Floats, target: Floats, row_weight: Floats, ridge: float) -> Floats:
+    penalty = ridge * np.eye(inputs.shape[1])
     weight = row_weight
     for _ in range(_HUBER_ROUNDS):
         scaled = inputs * (weight / weight.sum())[:, None]

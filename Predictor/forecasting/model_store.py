@@ -23,8 +23,8 @@ import numpy as np
 
 from Predictor.forecasting.calibration import LEAD_GROUPS, Calibration
 from Predictor.forecasting.features import FEATURE_NAMES
-from Predictor.forecasting.hierarchy import Correlation
 from Predictor.forecasting.linear import LinearMember
+from Predictor.forecasting.total_model import TotalModel
 from Sensor_core.errors import ModelError
 
 ON_THE_LINE: Final = ("mean", "median", "low", "high")
@@ -55,7 +55,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         lead_groups: First and last hour of each group of lead times.
         linear: Weights of the linear member, by block of lead times.
         calibration: Factors on the interval's halves.
-        correlation: How errors of meters go together.
+        totals: What is known of totals.
         scores: Validation scores: model, then lead time or ``all``, then metric.
         libraries: Versions of what made it.
         files: SHA-256 by file name.
@@ -72,7 +72,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     lead_groups: tuple[tuple[int, int], ...]
     linear: list[list[float]]
     calibration: Calibration
-    correlation: Correlation
+    totals: TotalModel = TotalModel()
     scores: dict[str, dict[str, dict[str, float | None]]]
     libraries: dict[str, str]
     files: dict[str, str]

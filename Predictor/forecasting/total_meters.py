@@ -1,7 +1,7 @@
 """A total as a meter of its own, so that the same features and the same model forecast it directly.
 
 Gaps in its meters' readings are filled with what the meter usually counts at that hour of the week; where too much
-of a total would be filled, it is unknown. A meter without any reading is left out here, see ``Hierarchy``.
+of a total would be filled, it is unknown. Meters with a short past are left out: what is forecast for them is added.
 """
 
 from dataclasses import fields, replace
@@ -15,30 +15,37 @@ from Predictor.forecasting.snapshot import Flags, Floats, Floats32, Ints, Meters
 LEAST_SHARE_KNOWN: Final = 0.9
 """Of a total's usual energy: with less than that reported, an interval's total is unknown."""
 
+LEAST_SHARE_OF_PAST: Final = 0.5
+"""Of the longest past in the snapshot: meters with less are left out."""
+
 _GRID_SITE_ID: Final = -1
 
 
 def counted(readings_kwh: Floats) -> Flags:
-    """Meters that have any reading, shape ``(M,)``."""
-    return np.asarray(~np.isnan(readings_kwh).all(axis=1))
+    """Meters whose past is at least half as long as the longest, shape ``(M,)``."""
+    known = (~np.isnan(readings_kwh)).sum(axis=1)
+    return np.asarray((known > 0) & (known >= LEAST_SHARE_OF_PAST * known.max(initial=0)))
 
 
 def totals_counted(readings_kwh: Floats, hierarchy: Hierarchy, steps_per_day: int) -> Floats:
-    """What the totals counted, shape ``(T, W)``; NaN where too little is known. [kWh]
+    """What the totals counted, shape ``(T, W)``; NaN where too little is known.
 
     Args:
         readings_kwh: Readings of the M meters, shape ``(M, W)``; NaN where missing. [kWh]
         hierarchy: Which meters are in which total.
         steps_per_day: Steps of 24 hours.
+
+    Returns:
+        Energies. [kWh]
     """
     known = ~np.isnan(readings_kwh)
     usual = _usual(readings_kwh, steps_per_day)
     level = np.nan_to_num(_mean(readings_kwh, 1))[:, None]
     filled = np.where(known, readings_kwh, np.nan_to_num(usual))
-    members = hierarchy.members.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (members @ (known * level)) / (members @ level)
-    return np.where((share >= LEAST_SHARE_KNOWN) | (members @ known == hierarchy.count[:, None]), members @ filled, np.nan)
+    unreported = hierarchy.add(np.where(known, 0.0, level))
+    enough = unreported <= (1 - LEAST_SHARE_KNOWN) * hierarchy.add(level)
+    any_reported = hierarchy.add(known.astype(np.float64)) > 0
+    return np.where(enough & any_reported, hierarchy.add(filled), np.nan)
 
 
 def _usual(readings: Floats, steps_per_day: int) -> Floats:
@@ -60,9 +67,14 @@ def _mean(values: Floats, axis: int) -> Floats:
 
 
 def as_meters(snapshot: Snapshot, hierarchy: Hierarchy) -> Snapshot:
-    """Show the totals of a snapshot as meters: T of them, the grid's on a site of their own with the mean weather."""
+    """Show the totals of a snapshot as meters: T of them, the grid's on a site of their own with the mean weather.
+
+    Args:
+        snapshot: What is known of the meters.
+        hierarchy: Totals of those that count, see ``counted``.
+    """
     load = np.nan_to_num(_mean(snapshot.readings_kwh, 1))
-    by_site = np.bincount(snapshot.meters.site, load, minlength=len(snapshot.sites))
+    by_site = np.bincount(snapshot.meters.site, load, minlength=len(snapshot.sites)).astype(np.float64)
     return replace(
         snapshot,
         meters=_meters(snapshot.meters, hierarchy, len(snapshot.sites)),
@@ -105,4 +117,4 @@ def _meters(meters: Meters, hierarchy: Hierarchy, grid: int) -> Meters:
 
 
 def _usual_use(primary_use: Ints, members: Flags) -> Ints:
-    return np.array([np.bincount(primary_use[inside]).argmax() for inside in members], dtype=np.int64)
+    return np.array([np.bincount(primary_use[inside], minlength=1).argmax() for inside in members], dtype=np.int64)

@@ -1,0 +1,181 @@
+"""How totals ran from their forecasts: whole residual paths, in units of a spread that scales with the load.
+
+Every path is what came less the median that was issued, over all lead times. They say how wide a total's intervals
+have to be, at any level (quantiles by lead group, own ones shrunk to those of all sites or grids), and how errors of
+one hour go on in the next.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from Predictor.forecasting.calibration import LEAD_GROUPS, lead_group_of
+from Predictor.forecasting.hierarchy import GRID, Hierarchy
+from Predictor.forecasting.packing import Arrays, places_of
+from Predictor.forecasting.snapshot import Flags, Floats, Floats32, Ints, Snapshot
+from Predictor.forecasting.total_meters import totals_counted
+from Sensor_core.forecast import AGGREGATE_LEVELS
+from Sensor_core.interval import HORIZON_H, Interval
+
+KEPT_DAYS: Final = 28
+EVERY_H: Final = 6
+"""Distance of the origins whose paths are kept: nearer ones say the same again. [h]"""
+SETTLE_H: Final = 6
+"""How long after its last lead time a path is taken, for late readings. [h]"""
+
+_MIDDLE: Final = AGGREGATE_LEVELS.index(0.5)
+_OWN_WEIGHT: Final = 40
+"""Paths of its own that weigh as much as those of all totals of the level."""
+_PRIOR_WEIGHT: Final = 20
+"""Paths that weigh as much as what training found."""
+_LEAST_VALUES: Final = 30
+
+
+class TotalMemory:
+    """Residual paths of totals, and the issued forecasts whose truth is to come."""
+
+    def __init__(self) -> None:
+        self._keys: Ints = np.zeros((0, 2), dtype=np.int64)
+        self._made_at: Ints = np.zeros(0, dtype=np.int64)
+        self._paths: Floats32 = np.zeros((0, 0, 0), dtype=np.float32)
+        self._issued: dict[int, Arrays] = {}
+
+    def observe(self, snapshot: Snapshot, hierarchy: Hierarchy, counted: Hierarchy) -> None:
+        """Take the paths whose truth is known by now.
+
+        Args:
+            snapshot: What is known.
+            hierarchy: All totals.
+            counted: The same totals of those meters that make up their series.
+        """
+        interval, origin = snapshot.interval, snapshot.origin
+        self._follow(hierarchy, interval.horizon)
+        due = [step for step in sorted(self._issued) if step + _steps(HORIZON_H + SETTLE_H, interval) <= origin]
+        if due:
+            came = totals_counted(snapshot.readings_kwh, counted, interval.steps_per_day)
+            first = origin - came.shape[1] + 1
+            taken = [_path(self._issued.pop(step), came, step + 1 - first, counted.count) for step in due]
+            self._paths = np.concatenate([self._paths, np.stack(taken).astype(np.float32)])
+            self._made_at = np.concatenate([self._made_at, due])
+        kept = self._made_at > origin - _steps(24 * KEPT_DAYS, interval)
+        self._made_at, self._paths = self._made_at[kept], self._paths[kept]
+
+    def remember(self, origin: int, median: Floats, spread: Floats, count: Ints, interval: Interval) -> None:
+        """Keep what is issued, unless the last one kept is near.
+
+        Args:
+            origin: Origin of the forecasts.
+            median: Of the totals' counted meters, shape ``(T, horizon)``. [kWh]
+            spread: Unit of the residuals, same shape. [kWh]
+            count: How many meters each median adds up, shape ``(T,)``.
+            interval: The metering interval.
+        """
+        newest = max([*self._issued, *self._made_at.tolist()], default=None)
+        if newest is None or origin - newest >= _steps(EVERY_H, interval):
+            course = np.stack([median, spread]).astype(np.float32)
+            self._issued[origin] = {"keys": self._keys, "course": course, "count": count}
+
+    def levels(self, prior: Floats, interval: Interval) -> Floats:
+        """Quantiles of the normalised residuals, shape ``(T, 9, groups)``; 0 at the middle, rising.
+
+        Args:
+            prior: What training found, same shape.
+            interval: The metering interval.
+        """
+        group = lead_group_of(interval.horizon, interval.steps_per_hour)
+        is_grid = self._keys[:, 0] == GRID
+        result = np.empty_like(prior)
+        for index in range(len(LEAD_GROUPS)):
+            residuals = self._paths[:, :, group == index].astype(np.float64)
+            shared = self._shared(residuals, is_grid, prior[:, :, index])
+            own, paths = _quantiles(np.moveaxis(residuals, 1, 0)), _paths_in(residuals)[:, None]
+            own = np.where(np.isnan(own), shared, own)
+            result[:, :, index] = (paths * own + _OWN_WEIGHT * shared) / (paths + _OWN_WEIGHT)
+        below, above = np.minimum(result[:, :_MIDDLE], 0), np.maximum(result[:, _MIDDLE + 1 :], 0)
+        return np.concatenate([below, np.zeros_like(result[:, :1]), above], axis=1)
+
+    def _shared(self, residuals: Floats, is_grid: Flags, prior: Floats) -> Floats:
+        shared = prior.copy()
+        for level in (False, True):
+            rows = is_grid == level
+            if rows.any():
+                found = _quantiles(residuals[:, rows].reshape(1, -1))
+                paths = _paths_in(residuals[:, rows]).sum()
+                found = np.where(np.isnan(found), prior[rows], found)
+                shared[rows] = (paths * found + _PRIOR_WEIGHT * prior[rows]) / (paths + _PRIOR_WEIGHT)
+        return shared
+
+    def paths(self, total: int) -> tuple[Floats32, Floats32]:
+        """Paths of one total, and of the others of its level, each of shape ``(any, horizon)``, newest last."""
+        alike = (self._keys[:, 0] == GRID) == (self._keys[total, 0] == GRID)
+        alike[total] = False
+        others = self._paths[:, alike]
+        return self._paths[:, total], others.reshape(-1, others.shape[2])
+
+    def _follow(self, hierarchy: Hierarchy, horizon: int) -> None:
+        site_id = [GRID if site is None else site for site in hierarchy.site_id]
+        keys = np.stack([np.array(site_id, dtype=np.int64), hierarchy.meter], axis=1)
+        if self._paths.shape[1:] == (len(keys), horizon) and np.array_equal(keys, self._keys):
+            return
+        fits = self._paths.shape[2] == horizon and len(self._keys) > 0
+        if fits:
+            place = places_of(self._keys, keys)
+            self._paths = np.where(place[:, None] < 0, np.float32(np.nan), self._paths[:, place])
+        else:
+            self._paths = np.full((0, len(keys), horizon), np.nan, dtype=np.float32)
+            self._made_at = np.zeros(0, dtype=np.int64)
+        self._issued = {step: _moved(issue, keys) for step, issue in self._issued.items() if fits}
+        self._keys = keys
+
+    def arrays(self) -> dict[str, Arrays]:
+        """The state by part: the paths, and each issue that waits."""
+        paths: dict[str, Arrays] = {"paths": {"keys": self._keys, "made_at": self._made_at, "paths": self._paths}}
+        return paths | {f"total:{step}": issue for step, issue in self._issued.items()}
+
+    def restore(self, parts: Mapping[str, Arrays]) -> None:
+        """Take over a state that ``arrays`` gave."""
+        if "paths" in parts:
+            paths = parts["paths"]
+            self._keys, self._made_at, self._paths = paths["keys"], paths["made_at"], paths["paths"]
+            issues = {name: part for name, part in parts.items() if name.startswith("total:")}
+            self._issued = {int(name.removeprefix("total:")): part for name, part in issues.items()}
+
+
+def _steps(hours: int, interval: Interval) -> int:
+    return hours * interval.steps_per_hour
+
+
+def _path(issue: Arrays, came: Floats, begin: int, count: Ints) -> Floats:
+    """Residuals of one issue; NaN where the truth is unknown or the total has other meters now."""
+    median, spread = issue["course"].astype(np.float64)
+    if begin < 0:
+        return np.full(median.shape, np.nan)
+    same = (issue["count"] == count)[:, None] & (spread > 0)
+    return np.where(same, (came[:, begin : begin + median.shape[1]] - median) / np.where(same, spread, 1.0), np.nan)
+
+
+def _moved(issue: Arrays, keys: Ints) -> Arrays:
+    place = places_of(issue["keys"], keys)
+    count = np.where(place < 0, 0, issue["count"][place])
+    return {"keys": keys, "course": issue["course"][:, place], "count": count}
+
+
+def _paths_in(residuals: Floats) -> Ints:
+    """How many paths each total has, from shape ``(paths, T, leads)``."""
+    return np.asarray((~np.isnan(residuals)).any(axis=2).sum(axis=0))
+
+
+def _quantiles(values: Floats) -> Floats:
+    """The nine levels of each row, gaps left out; NaN where there is too little."""
+    ordered = np.sort(values.reshape(len(values), -1), axis=1)
+    known = (~np.isnan(ordered)).sum(axis=1)[:, None]
+    enough = known >= _LEAST_VALUES
+    if not enough.any():
+        return np.full((len(values), len(AGGREGATE_LEVELS)), np.nan)
+    place = np.maximum(known - 1, 0) * np.array(AGGREGATE_LEVELS)
+    low = np.floor(place).astype(np.int64)
+    below, above = (
+        np.take_along_axis(ordered, at, axis=1) for at in (low, np.minimum(low + 1, np.maximum(known - 1, 0)))
+    )
+    return np.where(enough, below + (above - below) * (place - low), np.nan)
