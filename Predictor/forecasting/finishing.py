@@ -20,6 +20,7 @@ never.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 
@@ -37,6 +38,9 @@ from Predictor.forecasting.total_meters import counted
 from Predictor.forecasting.total_model import TotalModel, spread_of
 from Sensor_core.decision import Decision
 from Sensor_core.interval import Interval
+
+DRIFT_SHARE: Final = 0.4
+"""Of what totals have lately run from their forecasts, this share is expected to go on."""
 
 
 @dataclass(frozen=True)
@@ -92,19 +96,28 @@ class Finisher:
         part = hierarchy.only(known)
         self._calibration.observe(snapshot)
         self._memory.observe(snapshot, hierarchy, part)
+        meters = self._meters(raw, hierarchy, part, interval)
+        half_width = (raw.meters.q90 - raw.meters.q10).astype(np.float64) / 2
+        spread = spread_of(hierarchy, half_width)
+        medians = meters.q50.astype(np.float64)
+        totals = self._totals(hierarchy, hierarchy.add(medians), spread, interval)
+        self._calibration.remember(raw.meters.stacked(), meters.q50, interval)
+        uncorrected = part.add(medians) - DRIFT_SHARE * self._memory.drift(interval) * spread
+        self._memory.remember(snapshot.origin, np.stack([uncorrected, part.add(medians), spread]), part.count, interval)
+        return Issue(meters, totals, self._courses(totals), snapshot.origin, interval)
+
+    def _meters(self, raw: RawForecast, hierarchy: Hierarchy, part: Hierarchy, interval: Interval) -> MeterQuantiles:
+        """Widen the meters' intervals, then move the meters with their totals."""
         wide = _widen(raw.meters, self._calibration.factors(interval))
         half_width = (wide[2] - wide[0]).astype(np.float64) / 2
         middle = wide[1].astype(np.float64)
         group = lead_group_of(interval.horizon, interval.steps_per_hour)
-        direct = raw.direct_totals_kwh + (hierarchy.add(middle) - part.add(middle))
-        median = reconcile(hierarchy, middle, half_width, direct, self.model.trust_of(hierarchy, group))
-        spread = spread_of(hierarchy, half_width)
-        meters = _shifted(raw.meters, wide, median.astype(np.float32))
-        medians = meters.q50.astype(np.float64)
-        totals = self._totals(hierarchy, hierarchy.add(medians), spread, interval)
-        self._calibration.remember(raw.meters.stacked(), meters.q50, interval)
-        self._memory.remember(snapshot.origin, part.add(medians), spread, part.count, interval)
-        return Issue(meters, totals, self._courses(totals), snapshot.origin, interval)
+        to_direct = np.nan_to_num(raw.direct_totals_kwh - part.add(middle))
+        spread = spread_of(hierarchy, (raw.meters.q90 - raw.meters.q10).astype(np.float64) / 2)
+        drift = DRIFT_SHARE * self._memory.drift(interval) * spread
+        move = self.model.trust_of(hierarchy, group) * to_direct + drift
+        median = reconcile(hierarchy, middle, half_width, move)
+        return _shifted(raw.meters, wide, median.astype(np.float32))
 
     def _totals(self, hierarchy: Hierarchy, median: Floats, spread: Floats, interval: Interval) -> Totals:
         group = lead_group_of(interval.horizon, interval.steps_per_hour)

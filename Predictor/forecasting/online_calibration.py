@@ -22,7 +22,7 @@ SETTLE_H: Final = 24
 """For how long a late reading still counts. [h]"""
 
 _MISSED: Final = 0.1
-_SHARED_RATE: Final = 0.02
+_SHARED_RATE: Final = 0.05
 _OWN_RATE: Final = 0.02
 _OWN_LEAK: Final = 0.004
 _BOUND: Final = 1.5

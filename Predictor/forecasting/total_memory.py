@@ -2,7 +2,7 @@
 
 Every path is what came less the median that was issued, over all lead times. They say how wide a total's intervals
 have to be, at any level (quantiles by lead group, own ones shrunk to those of all sites or grids), and how errors of
-one hour go on in the next.
+one hour go on in the next. What a total has lately run above or below its forecasts is its drift.
 """
 
 from collections.abc import Mapping
@@ -24,6 +24,8 @@ EVERY_H: Final = 6
 SETTLE_H: Final = 6
 """How long after its last lead time a path is taken, for late readings. [h]"""
 
+DRIFT_DAYS: Final = 4
+
 _MIDDLE: Final = AGGREGATE_LEVELS.index(0.5)
 _OWN_WEIGHT: Final = 40
 """Paths of its own that weigh as much as those of all totals of the level."""
@@ -40,6 +42,7 @@ class TotalMemory:
         self._made_at: Ints = np.zeros(0, dtype=np.int64)
         self._paths: Floats32 = np.zeros((0, 0, 0), dtype=np.float32)
         self._issued: dict[int, Arrays] = {}
+        self._drift: Floats = np.zeros((0, len(LEAD_GROUPS)))
 
     def observe(self, snapshot: Snapshot, hierarchy: Hierarchy, counted: Hierarchy) -> None:
         """Take the paths whose truth is known by now.
@@ -51,30 +54,43 @@ class TotalMemory:
         """
         interval, origin = snapshot.interval, snapshot.origin
         self._follow(hierarchy, interval.horizon)
-        due = [step for step in sorted(self._issued) if step + _steps(HORIZON_H + SETTLE_H, interval) <= origin]
-        if due:
-            came = totals_counted(snapshot.readings_kwh, counted, interval.steps_per_day)
-            first = origin - came.shape[1] + 1
-            taken = [_path(self._issued.pop(step), came, step + 1 - first, counted.count) for step in due]
-            self._paths = np.concatenate([self._paths, np.stack(taken).astype(np.float32)])
-            self._made_at = np.concatenate([self._made_at, due])
+        oldest = origin - _steps(HORIZON_H + 24 * DRIFT_DAYS, interval)
+        self._issued = {step: issue for step, issue in self._issued.items() if step > oldest}
+        self._drift = np.zeros((len(hierarchy), len(LEAD_GROUPS)))
+        if not self._issued:
+            return
+        came = totals_counted(snapshot.readings_kwh, counted, interval.steps_per_day)
+        errors = {step: _errors(issue, came, step - origin, counted.count) for step, issue in self._issued.items()}
+        self._take_paths(errors, origin, interval)
+        self._drift = _drift(errors, origin, interval)
+
+    def _take_paths(self, errors: Mapping[int, Floats], origin: int, interval: Interval) -> None:
+        due = origin - _steps(HORIZON_H + SETTLE_H, interval)
+        taken = [step for step in sorted(errors) if step <= due and step not in self._made_at]
+        if taken:
+            paths = np.stack([errors[step][1] for step in taken]).astype(np.float32)
+            self._paths = np.concatenate([self._paths, paths])
+            self._made_at = np.concatenate([self._made_at, np.array(taken)])
         kept = self._made_at > origin - _steps(24 * KEPT_DAYS, interval)
         self._made_at, self._paths = self._made_at[kept], self._paths[kept]
 
-    def remember(self, origin: int, median: Floats, spread: Floats, count: Ints, interval: Interval) -> None:
+    def drift(self, interval: Interval) -> Floats:
+        """Mean residual of the last days before any correction, in units of spread, shape ``(T, horizon)``."""
+        return self._drift[:, lead_group_of(interval.horizon, interval.steps_per_hour)]
+
+    def remember(self, origin: int, course: Floats, count: Ints, interval: Interval) -> None:
         """Keep what is issued, unless the last one kept is near.
 
         Args:
             origin: Origin of the forecasts.
-            median: Of the totals' counted meters, shape ``(T, horizon)``. [kWh]
-            spread: Unit of the residuals, same shape. [kWh]
-            count: How many meters each median adds up, shape ``(T,)``.
+            course: Of the totals' counted meters: the forecast before it was corrected for drift, the median that is
+                issued, and the unit of the residuals, shape ``(3, T, horizon)``. [kWh]
+            count: How many meters each adds up, shape ``(T,)``.
             interval: The metering interval.
         """
         newest = max([*self._issued, *self._made_at.tolist()], default=None)
         if newest is None or origin - newest >= _steps(EVERY_H, interval):
-            course = np.stack([median, spread]).astype(np.float32)
-            self._issued[origin] = {"keys": self._keys, "course": course, "count": count}
+            self._issued[origin] = {"keys": self._keys, "course": course.astype(np.float32), "count": count}
 
     def levels(self, prior: Floats, interval: Interval) -> Floats:
         """Quantiles of the normalised residuals, shape ``(T, 9, groups)``; 0 at the middle, rising.
@@ -146,13 +162,36 @@ def _steps(hours: int, interval: Interval) -> int:
     return hours * interval.steps_per_hour
 
 
-def _path(issue: Arrays, came: Floats, begin: int, count: Ints) -> Floats:
-    """Residuals of one issue; NaN where the truth is unknown or the total has other meters now."""
-    median, spread = issue["course"].astype(np.float64)
-    if begin < 0:
-        return np.full(median.shape, np.nan)
+def _errors(issue: Arrays, came: Floats, age: int, count: Ints) -> Floats:
+    """Residuals of the uncorrected forecast and of the median, ``(2, T, horizon)``; NaN where nothing can be said.
+
+    Args:
+        issue: What was issued.
+        came: What the totals counted; the last column is the origin.
+        age: Step of the issue less that of the origin.
+        count: How many meters the totals count now: with others than then, they are not comparable.
+    """
+    *forecasts, spread = issue["course"].astype(np.float64)
+    column = came.shape[1] + age + np.arange(spread.shape[1])
+    known = (column >= 0) & (column < came.shape[1])
+    truth = np.where(known, came[:, np.where(known, column, 0)], np.nan)
     same = (issue["count"] == count)[:, None] & (spread > 0)
-    return np.where(same, (came[:, begin : begin + median.shape[1]] - median) / np.where(same, spread, 1.0), np.nan)
+    return np.where(same, (truth - np.stack(forecasts)) / np.where(same, spread, 1.0), np.nan)
+
+
+def _drift(errors: Mapping[int, Floats], origin: int, interval: Interval) -> Floats:
+    """Mean residual of the uncorrected forecasts of the last days by lead group, shape ``(T, groups)``."""
+    lead = np.arange(1, interval.horizon + 1)
+    group = lead_group_of(interval.horizon, interval.steps_per_hour)
+    recent = [
+        np.where(step + lead > origin - _steps(24 * DRIFT_DAYS, interval), error[0], np.nan)
+        for step, error in errors.items()
+    ]
+    residuals = np.concatenate(recent, axis=1)
+    known = ~np.isnan(residuals)
+    of_group = np.tile(group, len(recent)) == np.arange(len(LEAD_GROUPS))[:, None]
+    total = np.where(known, residuals, 0.0) @ of_group.T
+    return np.asarray(total / np.maximum(known @ of_group.T.astype(np.int64), 1))
 
 
 def _moved(issue: Arrays, keys: Ints) -> Arrays:
@@ -168,7 +207,7 @@ def _paths_in(residuals: Floats) -> Ints:
 
 def _quantiles(values: Floats) -> Floats:
     """The nine levels of each row, gaps left out; NaN where there is too little."""
-    ordered = np.sort(values.reshape(len(values), -1), axis=1)
+    ordered = np.sort(values.reshape(len(values), int(np.prod(values.shape[1:]))), axis=1)
     known = (~np.isnan(ordered)).sum(axis=1)[:, None]
     enough = known >= _LEAST_VALUES
     if not enough.any():
