@@ -42,6 +42,15 @@ FROM (SELECT site_id, meter, issued_at, lead_h, count(*)::integer AS meters,
       GROUP BY GROUPING SETS ((site_id, meter, issued_at, lead_h), (meter, issued_at, lead_h))) AS totals
 GROUP BY site_id, meter, issued_at;
 
+-- Decisions of the same forecasts: the peak is the day's last hour, two in three sure, its height as forecast.
+INSERT INTO decisions (site_id, meter, issued_at, made_at, model, window_h, peak_at, peak_probability,
+                       peak_q10_kw, peak_q50_kw, peak_q90_kw, limit_kw, limit_probability, reserve_kw)
+SELECT site_id, meter, issued_at, issued_at, 'seed', window_h, peak.at, 0.7, peak.low, peak.median, peak.high,
+       CASE WHEN site_id IS NOT NULL AND meter = 0 THEN 80 END, CASE WHEN site_id IS NOT NULL AND meter = 0 THEN 0.9 END, 1
+FROM aggregate_forecasts CROSS JOIN unnest(ARRAY[24, 48]) AS window_h
+CROSS JOIN LATERAL (SELECT issued_at + k * interval '1 hour' AS at, q10[k] AS low, q50[k] AS median, q90[k] AS high
+                    FROM generate_series(1, window_h) AS k ORDER BY q50[k] DESC, k LIMIT 1) AS peak;
+
 INSERT INTO weather (site_id, "timestamp", known_at, source, air_temperature_c)
 SELECT site_id, at, at, 'seed', 15 + site_id
 FROM sites, generate_series('2016-09-01Z'::timestamptz, '2016-09-03 23:00Z', '1 hour') AS at;

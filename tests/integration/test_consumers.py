@@ -9,6 +9,7 @@ import pytest
 
 from Consumers import postgre_consumer, redis_consumer
 from Energy_consumption_sensor.feed import Feed, newest_tick
+from Sensor_core.decision import DECISION_SCHEMA, Decision
 from Sensor_core.errors import UnreachableError
 from Sensor_core.reading import READING_SCHEMA, Reading
 from Sensor_core.testing import FIRST_HOUR, make_reading
@@ -166,3 +167,22 @@ def test_a_consumer_waits_for_its_topics_and_names_the_one_that_does_not_come(se
     hurried = settings.model_copy(update={"topic_redis": "never_made", "start_deadline_s": 2.0})
     with pytest.raises(UnreachableError, match="there is no topic never_made"):
         redis_consumer.run(hurried, threading.Event())
+
+
+def test_decisions_of_sites_and_the_grid_are_stored_once_as_first_issued(settings, postgres, publisher):
+    fields = {
+        "meter": 0, "issued_at": FIRST_HOUR, "made_at": FIRST_HOUR, "model": "m\t1", "window_h": 24,
+        "peak_at": FIRST_HOUR + timedelta(hours=9), "peak_probability": 0.75, "peak_q10_kw": 1.0, "peak_q50_kw": 2.0,
+        "peak_q90_kw": 3.0, "reserve_kw": 0.5,
+    }  # fmt: skip
+    grid = Decision(site_id=None, limit_kw=None, limit_probability=None, **fields)
+    site = Decision(site_id=3, limit_kw=5.0, limit_probability=0.25, **fields)
+    later = msgspec.structs.replace(grid, peak_q50_kw=99.0)
+    for record in (grid, site, later):
+        payload = msgspec.json.encode(record)
+        publisher.send(settings.topic_predictions, payload, key=b"total", schema=DECISION_SCHEMA)
+    publisher.flush()
+    read = f"SELECT sum(next_offset) FROM consumer_offsets WHERE topic = '{settings.topic_predictions}'"
+    consume_until(postgre_consumer.run, settings, lambda: query(postgres, read) == [(3,)])
+    stored = query(postgres, "SELECT * FROM decisions ORDER BY site_id NULLS FIRST")
+    assert stored == [msgspec.structs.astuple(grid), msgspec.structs.astuple(site)]

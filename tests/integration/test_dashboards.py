@@ -188,9 +188,34 @@ def test_forecasts_lie_on_the_hours_that_they_are_for(grafana, site, buildings):
                 assert found == [2 * buildings, -3 * buildings, 4 * buildings]
 
 
-def test_the_next_peak_is_the_highest_median_of_the_newest_forecast(grafana):
+def test_the_next_peak_is_that_of_the_newest_decision(grafana):
     (peak,) = answer(grafana, "grid-overview", "Next peak").rows
-    assert peak == {"Hour": datetime(2016, 9, 4, 23, tzinfo=UTC), "Height": 200, "At most (90 %)": 208}
+    assert peak == {
+        "Hour": datetime(2016, 9, 4, 23, tzinfo=UTC), "Height": 200, "At most (90 %)": 208,
+        "Probability of the hour": pytest.approx(0.7),
+    }  # fmt: skip
+
+
+def test_the_views_of_decisions_score_complete_windows_only(grafana):
+    peaks = ask(grafana, "SELECT * FROM next_peaks").rows
+    assert [(row["site_id"], row["meter"], row["window_h"]) for row in peaks[:2]] == [(None, 0, 24), (None, 0, 48)]
+    assert len(peaks) == 2 * 5
+    assert peaks[4]["peak_at_local"].hour == 19
+    outcomes = ask(grafana, "SELECT * FROM decision_outcomes WHERE site_id = 0 AND meter = 0 AND window_h = 24").rows
+    assert len(outcomes) == 48  # issued in the first two days
+    assert all(row["peak_hour_hit"] and row["true_peak_at"] == row["peak_at"] for row in outcomes)
+    assert {row["true_peak_kw"] for row in outcomes} == {76}
+    assert all(row["reserve_sufficed"] and not row["limit_passed"] for row in outcomes)
+    beside_the_gap = ask(
+        grafana, "SELECT * FROM decision_outcomes WHERE site_id IS NULL AND meter = 0 AND window_h = 24"
+    )
+    assert len(beside_the_gap.rows) == 5 + 19  # before and after windows that hold the hour that building 3 missed
+    (score,) = ask(grafana, "SELECT * FROM decision_scores WHERE site_id = 0 AND meter = 0 AND window_h = 24").rows
+    assert (score["decisions"], score["peak_hour_hit"], score["reserve_sufficed"]) == (48, 1, 1)
+    assert score["peak_hour_brier"] == pytest.approx(0.09)
+    assert score["limit_brier"] == pytest.approx(0.81)
+    tenths = {(row["event"], row["tenth"]): row for row in ask(grafana, "SELECT * FROM decision_reliability").rows}
+    assert tenths["limit", 9]["came"] < 0.5 < tenths["limit", 9]["said"]
 
 
 def test_a_total_is_scored_in_complete_hours_only(grafana):

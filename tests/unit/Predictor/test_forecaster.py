@@ -152,4 +152,4 @@ def test_the_first_hour_of_a_new_system_is_forecast_from_floor_area_alone():
 def test_no_meter_at_all_is_no_error(forecaster):
     snapshot = make_snapshot(meters=0)
     assert_sound(forecaster.forecast(snapshot), meters=0)
-    assert forecaster.totals(snapshot, forecaster.forecast(snapshot)).meter == ()
+    assert forecaster.raw(snapshot).direct_totals_kwh.shape == (0, 48)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
-from Sensor_core import anomaly, forecast, weather
+from Sensor_core import anomaly, decision, forecast, weather
 from Sensor_core.building import Building, Meter, Site
 from Sensor_core.errors import InvalidRecordError
 from Sensor_core.forecast import AGGREGATE_QUANTILES, AggregateForecast, MeterForecast
@@ -98,3 +98,33 @@ def test_metadata_is_checked_and_areas_become_square_metres():
     assert Site(time_zone="Europe/London", **place).stamps == "utc"
     with pytest.raises(ValidationError, match="IANA"):
         Site(time_zone="Europe/Londen", **place)
+
+
+def make_decision(**changes):
+    fields = {
+        "site_id": None, "meter": 0, "issued_at": FIRST_HOUR, "made_at": FIRST_HOUR, "model": "m", "window_h": 24,
+        "peak_at": FIRST_HOUR + timedelta(hours=9), "peak_probability": 0.7, "peak_q10_kw": 1.0, "peak_q50_kw": 2.0,
+        "peak_q90_kw": 3.0, "limit_kw": None, "limit_probability": None, "reserve_kw": 0.5,
+    }  # fmt: skip
+    return decision.Decision(**(fields | changes))
+
+
+@pytest.mark.parametrize("changes", [{}, {"site_id": 3, "limit_kw": 5.0, "limit_probability": 0.25, "window_h": 48}])
+def test_decisions_come_back_as_they_were_sent(changes):
+    sent = make_decision(**changes)
+    assert decision.decode(msgspec.json.encode(sent), HOURLY) == sent
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"window_h": 25},
+        {"peak_probability": 1.01},
+        {"reserve_kw": -1.0},
+        {"peak_at": FIRST_HOUR + timedelta(minutes=1)},
+        {"issued_at": FIRST_HOUR + timedelta(minutes=1)},
+    ],
+)
+def test_a_decision_that_breaks_its_promises_is_refused(changes):
+    with pytest.raises(InvalidRecordError):
+        decision.decode(msgspec.json.encode(make_decision(**changes)), HOURLY)
