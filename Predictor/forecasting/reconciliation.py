@@ -4,10 +4,11 @@ Minimum trace reconciliation (Wickramasuriya, Athanasopoulos and Hyndman 2019) i
 forecasts y of totals and meters, their error variances W and C y = 0 for coherent ones, the reconciled forecasts are
 y - W C' (C W C')^-1 C y. W is diagonal; C W C' has one row a total, so that 1,449 meters cost no more than 68 totals.
 
-A meter's variance is the square of its interval's half-width. A total's would be underestimated that way, since errors
-of a total forecast directly and of the sum of its meters go together. So it is said from outside how far each total by
-itself is to move, which training finds by validation, and the formula agrees sites with the grid and with their meters:
-a total counts as much as the sum of its meters does.
+A meter's variance is its half-width times its median: half way between the square of the half-width, which lets a few
+unsure meters carry every correction, and a share of the load. A total's own variance would be underestimated from its
+meters', since errors of a total forecast directly and of the sum of its meters go together. So it is said from outside
+how far each total by itself is to move, which training finds by validation, and the formula agrees sites with the grid
+and with their meters: a total counts as much as the sum of its meters does.
 """
 
 from typing import Final
@@ -37,7 +38,7 @@ def reconcile(hierarchy: Hierarchy, median: Floats, half_width: Floats, move: Fl
     """
     if not len(hierarchy):
         return median
-    variance = np.square(half_width)
+    variance = half_width * median
     of_sum = hierarchy.add(variance)
     known = np.isfinite(move)
     shared = _shared(hierarchy, of_sum)

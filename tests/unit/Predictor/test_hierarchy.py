@@ -64,15 +64,15 @@ def test_a_total_by_itself_moves_as_it_should_and_unsure_meters_go_furthest():
     moved = reconcile(alone, median, half, np.array([[7.0], [np.nan]]))
     assert moved.sum() == pytest.approx(47, rel=1e-4)
     shift = (moved - median)[:, 0]
-    assert shift[1] == pytest.approx(4 * shift[0])
+    assert shift[1] == pytest.approx(2 * shift[0])
     assert shift[3] == 0
 
 
 def test_the_constraint_form_is_minimum_trace_reconciliation():
     hierarchy, median, half, move = some_forecasts(9, 4, horizon=1)
     move = np.nan_to_num(move) / 20
-    half = np.maximum(half, 0.5)
-    variance = half[:, 0] ** 2
+    median, half = median + 1, np.maximum(half, 0.5)
+    variance = (half * median)[:, 0]
     summing = np.concatenate([hierarchy.members.astype(float), np.eye(9)])
     inverse = np.diag(1 / np.concatenate([hierarchy.members @ variance, variance]))
     base = np.concatenate([hierarchy.members @ median + 2 * move, median])
