@@ -23,8 +23,9 @@ _RIDGE: Final = 3e-3
 _BOUND: Final = 3.0
 _HALF_LIFE_DAYS: Final = 90.0
 _LEAST_ERROR: Final = 0.02
-_USUAL_TRUST: Final = 0.3
-"""Taken half, beside what a few weeks of validation say: weights of combined forecasts are easily overfitted."""
+_USUAL_TRUST: Final = 0.2
+_WEIGHT_OF_USUAL: Final = 0.75
+"""Against what a few weeks of validation say: weights of combined forecasts are easily overfitted."""
 _LEAST_VALUES: Final = 50
 _WIDTHS: Final = (0.3, 5.0)
 
@@ -132,7 +133,8 @@ def _fitted(of_sum: Floats, of_direct: Floats) -> tuple[float, float]:
     known = np.isfinite(gap)
     trust = 0.0
     if known.sum() >= _LEAST_VALUES and (power := float(np.square(gap[known]).sum())) > 0:
-        trust = float(np.clip((of_sum[known] * gap[known]).sum() / power, 0, 1)) / 2 + _USUAL_TRUST / 2
+        best = float(np.clip((of_sum[known] * gap[known]).sum() / power, 0, 1))
+        trust = (1 - _WEIGHT_OF_USUAL) * best + _WEIGHT_OF_USUAL * _USUAL_TRUST
     error = np.where(known, of_sum - trust * np.where(known, gap, 0), of_sum)
     error = np.abs(error[np.isfinite(error)])
     if len(error) < _LEAST_VALUES:

@@ -39,7 +39,7 @@ from Predictor.forecasting.total_model import TotalModel, spread_of
 from Sensor_core.decision import Decision
 from Sensor_core.interval import Interval
 
-DRIFT_SHARE: Final = 0.4
+DRIFT_SHARE: Final = 0.25
 """Of what totals have lately run from their forecasts, this share is expected to go on."""
 
 
