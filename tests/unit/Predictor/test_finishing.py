@@ -53,8 +53,9 @@ def coverage(history, issues):
     return np.mean(inside)
 
 
-@pytest.mark.parametrize("every", [1, 6], ids=["every hour", "every six hours"])
-@pytest.mark.parametrize("half_width", [1.5, 5.0], ids=["too narrow", "too wide"])
+@pytest.mark.parametrize(
+    ("every", "half_width"), [(1, 1.5), (6, 1.5), (6, 5.0)], ids=["narrow, every hour", "narrow", "wide"]
+)
 def test_intervals_learn_to_cover_80_percent_however_often_a_forecast_is_made(every, half_width):
     history, load = noisy_history()
     issues = run(Finisher(TotalModel()), history, load, range(ORIGIN, ORIGIN + 24 * 18, every), half_width=half_width)
