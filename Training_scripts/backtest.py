@@ -24,7 +24,7 @@ from Sensor_core.errors import BacktestError, EnergyError
 from Setup.settings import load_settings
 from Training_scripts.backtesting.evaluation import PeerForecasts, compare, together
 from Training_scripts.backtesting.plan import Fold, Request, origins_of, plan
-from Training_scripts.backtesting.rolling import Rolled, joined, submit, workers
+from Training_scripts.backtesting.rolling import Rolled, finish, joined, submit, workers
 from Training_scripts.backtesting.run import Run, UsedModel
 from Training_scripts.backtesting.totals import total_keys
 from Training_scripts.dataset import EnergyHistory
@@ -144,7 +144,8 @@ def _forecasts(
         for part, size in submit(pool, arguments.jobs, model.path, history, fold.origins):
             part.add_done_callback(_advancing(progress, bar, size))
             parts.append(part)
-    rolled = joined([part.result() for part in parts])
+    knowledge = [(load(model.path).card.totals, fold.origins) for model, fold in zip(models, folds, strict=True)]
+    rolled = finish(history, knowledge, joined([part.result() for part in parts]))
     return models, rolled, together([rival.result() for rival in rivals]) if rivals else None
 
 

@@ -1,9 +1,13 @@
-"""Forecasts at past origins, each made from a snapshot that ends there, by as many processes as asked for."""
+"""Forecasts at past origins, each made from a snapshot that ends there.
+
+The first pass, which looks at one snapshot at a time, is done by as many processes as asked for; the second, which
+learns from what has come since, goes through the origins in order.
+"""
 
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Predictor.forecasting.fallback import LADDER
-from Predictor.forecasting.forecaster import Forecaster
+from Predictor.forecasting.finishing import Finisher, Issue
+from Predictor.forecasting.forecaster import Forecaster, RawForecast
 from Predictor.forecasting.snapshot import Floats, Floats32, Snapshot, history_steps
+from Predictor.forecasting.total_model import TotalModel
 from Sensor_core.forecast import AGGREGATE_LEVELS, METER_LEVELS
 from Sensor_core.interval import HORIZON_H, Interval
 from Training_scripts.baselines import BASELINES
@@ -26,6 +32,21 @@ _MOST_ORIGINS_A_TASK: Final = 16
 _TASKS_A_JOB: Final = 4
 _LEVELS: Final = [AGGREGATE_LEVELS.index(level) for level in METER_LEVELS]
 _RUNG: Final = {quality: rung for rung, quality in enumerate(LADDER)}
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """What O origins gave before anything was learned from one for the next.
+
+    Attributes:
+        raw: An element an origin.
+        baselines: Medians by the baseline's name, shape ``(O, M, 48)``; NaN where its past does not reach. [kWh]
+        cpu_s: Processor time of the forecasts, without the baselines. [s]
+    """
+
+    raw: Sequence[RawForecast]
+    baselines: Mapping[str, Floats32]
+    cpu_s: float
 
 
 @dataclass(frozen=True)
@@ -89,8 +110,8 @@ def submit(
     model: Path,
     history: EnergyHistory,
     origins: Sequence[int],
-) -> list[tuple[Future[Rolled], int]]:
-    """Hand out the forecasts of origins; a task is given nothing that lies after its last one.
+) -> list[tuple[Future[FirstPass], int]]:
+    """Hand out the first pass of origins; a task is given nothing that lies after its last one.
 
     Returns:
         In the order of the origins, what each task will bring, and for how many origins.
@@ -104,8 +125,8 @@ def _window(history: EnergyHistory, origins: Sequence[int]) -> EnergyHistory:
     return history.until(origins[-1] + 1).since(origins[0] + 1 - history_steps(history.interval))
 
 
-def forecast_at(model: Path, history: EnergyHistory, origins: Sequence[int]) -> Rolled:
-    """Forecast with a stored model at some origins."""
+def forecast_at(model: Path, history: EnergyHistory, origins: Sequence[int]) -> FirstPass:
+    """The first pass of a stored model at some origins."""
     forecaster = _forecaster(model)
     return joined([_forecast_one(forecaster, history.snapshot(origin)) for origin in origins])
 
@@ -115,33 +136,50 @@ def _forecaster(model: Path) -> Forecaster:
     return Forecaster.load(model)
 
 
-def _forecast_one(forecaster: Forecaster, snapshot: Snapshot) -> Rolled:
+def _forecast_one(forecaster: Forecaster, snapshot: Snapshot) -> FirstPass:
     started = time.process_time()
-    forecast = forecaster.forecast(snapshot)
-    totals = forecaster.totals(snapshot, forecast)
+    raw = forecaster.raw(snapshot)
     cpu_s = time.process_time() - started
     hours = whole_hours(snapshot.interval)
-    return Rolled(
-        meters=forecast.stacked()[None, ..., hours],
-        quality=np.array([[_RUNG[quality] for quality in forecast.quality]], dtype=np.int8),
-        totals=np.moveaxis(totals.quantiles[:, _LEVELS], 1, 0)[None, ..., hours],
-        total_site=totals.site_id,
-        total_meter=totals.meter,
-        baselines={name: baseline(snapshot)[None, :, hours].astype(np.float32) for name, baseline in BASELINES.items()},
-        cpu_s=cpu_s,
+    courses = {name: baseline(snapshot)[None, :, hours].astype(np.float32) for name, baseline in BASELINES.items()}
+    return FirstPass([raw], courses, cpu_s)
+
+
+def joined(parts: Sequence[FirstPass]) -> FirstPass:
+    """One after the other."""
+    return FirstPass(
+        raw=[raw for part in parts for raw in part.raw],
+        baselines={name: np.concatenate([part.baselines[name] for part in parts]) for name in BASELINES},
+        cpu_s=sum(part.cpu_s for part in parts),
     )
 
 
-def joined(parts: Sequence[Rolled]) -> Rolled:
-    """One after the other."""
+def finish(history: EnergyHistory, folds: Iterable[tuple[TotalModel, Sequence[int]]], first: FirstPass) -> Rolled:
+    """The second pass.
+
+    Args:
+        history: What was forecast.
+        folds: What each model knows of totals, and its origins, in order.
+        first: The first pass at all of these origins.
+    """
+    started = time.process_time()
+    finisher, raw = Finisher(TotalModel()), iter(first.raw)
+    issues = []
+    for finisher.model, origins in folds:
+        issues += [finisher.finish(history.snapshot(origin), next(raw)) for origin in origins]
+    return _rolled(issues, whole_hours(history.interval), first, first.cpu_s + time.process_time() - started)
+
+
+def _rolled(issues: Sequence[Issue], hours: slice, first: FirstPass, cpu_s: float) -> Rolled:
+    totals = np.stack([np.moveaxis(issue.totals.quantiles[:, _LEVELS], 1, 0) for issue in issues])
     return Rolled(
-        meters=np.concatenate([part.meters for part in parts]),
-        quality=np.concatenate([part.quality for part in parts]),
-        totals=np.concatenate([part.totals for part in parts]),
-        total_site=parts[0].total_site,
-        total_meter=parts[0].total_meter,
-        baselines={name: np.concatenate([part.baselines[name] for part in parts]) for name in BASELINES},
-        cpu_s=sum(part.cpu_s for part in parts),
+        meters=np.stack([issue.meters.stacked() for issue in issues])[..., hours],
+        quality=np.array([[_RUNG[quality] for quality in issue.meters.quality] for issue in issues], dtype=np.int8),
+        totals=totals[..., hours],
+        total_site=issues[0].totals.site_id,
+        total_meter=issues[0].totals.meter,
+        baselines=first.baselines,
+        cpu_s=cpu_s,
     )
 
 

@@ -55,7 +55,9 @@ def test_the_backtest_gives_the_numbers_that_the_predictor_issues(predictor, set
 
     hour = ClosedHour(b"", origin, interval.end_of(origin))
     snapshot = predictor._snapshot(hour, predictor._measurements())
-    issued = Forecaster.load(out / "models").forecast(snapshot)
+    forecaster = Forecaster.load(out / "models")
+    finisher = predictor._learned.finisher(forecaster.total_model, origin)
+    issued = finisher.finish(snapshot, forecaster.raw(snapshot)).meters
     meters = tried[tried["level"] == "meter"]
     assert meters["building_id"].tolist() == np.repeat(snapshot.meters.building_id, 48).tolist()
     assert meters["meter"].tolist() == np.repeat(snapshot.meters.meter, 48).tolist()

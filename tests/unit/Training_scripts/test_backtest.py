@@ -97,7 +97,7 @@ def test_training_saw_nothing_from_train_until_on(out, data, few_trees, tmp_path
     assert backtest.main(["--data", str(poisoned), *TIMES, "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0
     other = load(tmp_path / "out" / "models").card
     assert other.files == card.files
-    assert (other.calibration, other.correlation, other.linear) == (card.calibration, card.correlation, card.linear)
+    assert (other.calibration, other.totals, other.linear) == (card.calibration, card.totals, card.linear)
 
 
 def test_a_forecast_has_the_same_bits_whatever_comes_after_its_origin(out, data, tmp_path):
