@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from Predictor.forecasting.finishing import Finisher
 from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.model_store import current_version, load
 from Sensor_core.interval import Interval
@@ -233,17 +234,18 @@ def test_origins_up_to_the_end_of_the_data_are_forecast_though_no_truth_is_known
     assert json.loads((tmp_path / "scores.json").read_text())["levels"]["meter"]["model"]["all"]["cvrmse"] is None
 
 
-def test_a_forecast_is_the_forecasters_own_on_a_snapshot(out, data):
+def test_forecasts_are_the_forecasters_own_finished_origin_by_origin(out, data):
     history = history_of_folder(data, Interval())
     forecaster = Forecaster.load(out / "models")
-    origin = Interval().step_of(pd.Timestamp("2016-04-03T12:00Z").to_pydatetime())
-    snapshot = history.until(origin + 1).snapshot(origin)
-    expected = forecaster.forecast(snapshot)
+    finisher = Finisher(forecaster.total_model)
     meters = forecasts(out).query("level == 'meter'")
-    rows = meters[meters["issued_at"] == pd.Timestamp("2016-04-03T12:00Z")]
-    for name in ("q10", "q50", "q90"):
-        assert np.array_equal(rows[name].to_numpy(), getattr(expected, name).astype(float).ravel())
-    assert rows["quality"].tolist() == np.repeat(expected.quality, 48).tolist()
+    for issued_at, rows in meters.groupby("issued_at"):
+        origin = Interval().step_of(issued_at.to_pydatetime())
+        snapshot = history.until(origin + 1).snapshot(origin)
+        expected = finisher.finish(snapshot, forecaster.raw(snapshot)).meters
+        for name in ("q10", "q50", "q90"):
+            assert np.array_equal(rows[name].to_numpy(), getattr(expected, name).astype(float).ravel())
+        assert rows["quality"].tolist() == np.repeat(expected.quality, 48).tolist()
 
 
 def test_a_task_is_given_nothing_that_lies_after_its_last_origin(data):
