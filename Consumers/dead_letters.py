@@ -7,12 +7,43 @@ way that everything does. Reading it cannot fail: whatever the headers lack is f
 from datetime import UTC, datetime
 from typing import Final
 
-from Consumers.decoding import DeadLetter, Message, header
+import msgspec
+
+from Consumers.decoding import DeadLetter, Headers, Message, header
 from Setup.kafka_initialization import Publisher
 
 DEAD_LETTER_SCHEMA: Final = b"dead_letter.v1"
 MAX_KEPT_BYTES: Final = 256 * 1024
 _PREFIX: Final = "dead_letter."
+_MOST_DIGITS: Final = 18
+
+
+class Base64(msgspec.Struct, frozen=True):
+    """Bytes that are no text, as JSON has them."""
+
+    base64: bytes
+
+
+Text = str | Base64 | None
+"""Bytes of a message as JSON has them."""
+
+
+def to_text(value: bytes | None) -> Text:
+    """Bytes for JSON: as text where they are text that Postgres takes."""
+    if value is None:
+        return None
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return Base64(value)
+    return Base64(value) if "\0" in text else text
+
+
+def to_bytes(text: Text) -> bytes | None:
+    """What ``to_text`` was given."""
+    if isinstance(text, Base64):
+        return text.base64
+    return None if text is None else text.encode()
 
 
 class DeadLetters:
@@ -65,7 +96,7 @@ def read_dead_letter(message: Message) -> DeadLetter:
 
     def number(name: str, otherwise: int) -> int:
         value = text(name, "")
-        return int(value) if value.isdecimal() else otherwise
+        return int(value) if value.isdecimal() and len(value) <= _MOST_DIGITS else otherwise
 
     try:
         noticed_at = datetime.fromisoformat(text("noticed_at", ""))
@@ -80,4 +111,10 @@ def read_dead_letter(message: Message) -> DeadLetter:
         noticed_at=noticed_at if noticed_at.tzinfo else noticed_at.replace(tzinfo=UTC),
         key=message.key,
         payload=message.value,
+        headers=_own_headers(message.headers),
     )
+
+
+def _own_headers(headers: Headers) -> tuple[tuple[str, bytes], ...]:
+    """The headers that the refused message had: behind the dead letter's schema and origin."""
+    return tuple((name.replace("\0", ""), value) for name, value in headers[1:] if not name.startswith(_PREFIX))

@@ -29,6 +29,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
     noticed_at: datetime
     key: bytes | None
     payload: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 Record = (

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
 from Consumers.batching import Batch, Buffer, Entry, Policy
+from Consumers.dead_letter_limit import DeadLetterLimit
 from Consumers.dead_letters import DeadLetters
 from Consumers.decoding import Decoder, Message, Partition
 from Consumers.stall import StallDetector
@@ -98,6 +100,7 @@ class ConsumerLoop:
         store: Store,
         decoder: Decoder,
         dead_letters: DeadLetters,
+        dead_letter_limit: DeadLetterLimit,
         policy: Policy,
         interval: Interval,
         stop: Stop,
@@ -107,6 +110,7 @@ class ConsumerLoop:
         self._store = store
         self._decoder = decoder
         self._dead_letters = dead_letters
+        self._dead_letter_limit = dead_letter_limit
         self._stop = stop
         self._heartbeat = heartbeat
         self._buffer = Buffer(policy, interval)
@@ -173,13 +177,18 @@ class ConsumerLoop:
     def _read(self, partition: Partition, messages: list[Message]) -> None:
         if partition not in self._buffer.partitions:
             return
-        self._buffer.add(partition, [self._entry(message) for message in messages])
+        refused: list[tuple[Message, str]] = []
+        entries = [self._entry(message, refused) for message in messages]
+        self._dead_letter_limit.check(partition[0], len(messages), refused)
+        for message, reason in refused:
+            self._refuse(message, reason)
+        self._buffer.add(partition, entries)
 
-    def _entry(self, message: Message) -> Entry:
+    def _entry(self, message: Message, refused: list[tuple[Message, str]]) -> Entry:
         try:
             return message.offset, message, self._decoder.decode(message)
         except InvalidRecordError as error:
-            self._refuse(message, error.reason)
+            refused.append((message, error.reason))
             return message.offset, message, None
 
     def _refuse(self, message: Message, reason: str) -> None:
@@ -189,7 +198,8 @@ class ConsumerLoop:
         )  # fmt: skip
         self._dead_letters.put(message, reason)
 
-    def _refuse_stored(self, refused: list[tuple[Message, str]]) -> None:
+    def _refuse_stored(self, batch: Batch, refused: list[tuple[Message, str]]) -> None:
+        self._dead_letter_limit.check_batch(len(batch.records), refused)
         for message, reason in refused:
             self._refuse(message, reason)
         self._dead_letters.flush()
@@ -211,7 +221,7 @@ class ConsumerLoop:
         while True:
             try:
                 self._dead_letters.flush()
-                self._store.write(batch, self._refuse_stored)
+                self._store.write(batch, partial(self._refuse_stored, batch))
             except RetriableError as error:
                 pause_s = backoff.next_s()
                 logger.warning("will write again in %.1f s: %s", pause_s, error, extra={"event": "write_retried"})

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from Consumers.batching import Policy
+from Consumers.dead_letter_limit import DeadLetterLimit
 from Consumers.dead_letters import DeadLetters, read_dead_letter
 from Consumers.decoding import Decoder
 from Consumers.loop import ConsumerLoop, Store
@@ -39,6 +40,7 @@ def consume(
             store=make_store(consumer),
             decoder=Decoder(settings, read_dead_letter),
             dead_letters=DeadLetters(publisher, settings.topic_dead_letters, group),
+            dead_letter_limit=DeadLetterLimit(settings.dead_letter_limit, settings.dead_letter_window),
             policy=policy,
             interval=settings.interval,
             stop=stop,

@@ -9,8 +9,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
+from Consumers.dead_letters import to_text
 from Consumers.decoding import DeadLetter
 from Sensor_core.anomaly import Anomaly
 from Sensor_core.decision import Decision
@@ -139,7 +141,8 @@ def _anomaly(a: Anomaly) -> str:
 
 def _dead_letter(d: DeadLetter) -> str:
     origin = f"{_text(d.topic)}\t{d.partition}\t{d.offset}\t{_text(d.consumer)}\t{_text(d.reason)}"
-    return f"{origin}\t{_bytes(d.key)}\t{_bytes(d.payload)}\t{d.noticed_at}\n"
+    headers = msgspec.json.encode([(name, to_text(value)) for name, value in d.headers]).decode()
+    return f"{origin}\t{_bytes(d.key)}\t{_bytes(d.payload)}\t{d.noticed_at}\t{_text(headers)}\t\\N\n"
 
 
 TARGETS: Final[dict[type, Target]] = {

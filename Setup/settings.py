@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     batch_max_age_s: PositiveFloat = 2.0
     batch_max_messages: PositiveInt = 20_000
     max_ahead_h: PositiveInt = 48
+    dead_letter_limit: float = Field(default=0.2, ge=0, le=1)
+    dead_letter_window: PositiveInt = 1000
     history_h: int = Field(default=840, ge=336)
     predictor_lag_h: PositiveInt = 168
 
