@@ -12,7 +12,7 @@ from Consumers.decoding import Partition
 from Consumers.loop import Position, Refuse
 from Sensor_core.errors import FencedError
 from Sensor_core.reading import Reading, Tick
-from Setup.buildings_info import fill_cache, is_filled
+from Setup.cache_filling import FILLED, fill_cache, is_filled
 from Setup.redis_client import CLOSED_KEY, METERS_KEY, RING_PREFIX, STATE_KEY, WAITING_KEY, Client, curable_errors
 from Setup.settings import Settings
 
@@ -31,6 +31,7 @@ class History:
         self._client = client
         self._partitions = partitions
         self._lag_steps = settings.ring_steps - settings.history_steps
+        self._filling: bytes | None = None
         self._apply = client.register_script(SCRIPT)
 
     def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
@@ -42,6 +43,7 @@ class History:
         with curable_errors():
             if not is_filled(self._client):
                 fill_cache(self._settings, self._client)
+            self._filling = self._client.hget(STATE_KEY, FILLED)
             state = {key.decode(): value.decode() for key, value in self._client.hgetall(STATE_KEY).items()}
         return {partition: self._position(state, partition) for partition in partitions}
 
@@ -57,10 +59,13 @@ class History:
 
         Raises:
             RetriableError: Redis does not answer.
+            FencedError: Redis was emptied.
         """
         with curable_errors():
             pending = self._client.xrange(CLOSED_KEY, count=1)
-            closed = self._client.hget(STATE_KEY, "closed")
+            closed, filled = self._client.hmget(STATE_KEY, "closed", FILLED)
+        if filled is None or self._filling not in {None, filled}:
+            raise FencedError("Redis was emptied")
         if pending:
             return int(pending[0][0].split(b"-")[0]) + self._lag_steps
         # The predictor has caught up: a stream that goes on years later may go on.

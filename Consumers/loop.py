@@ -7,6 +7,7 @@ in-memory position over a rebalance, which would lose whatever was buffered and 
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 POLL_MS = 100
 DRAIN_S = 8.0
+LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,14 @@ class Store(Protocol):
         """Where to read on; raises RetriableError while the store does not answer."""
 
     def limit(self, oldest: int | None) -> int | None:
-        """The last step that may be written now, or None for no limit; raises RetriableError.
+        """The last step that may be written now, or None for no limit; also asked now and then while nothing waits.
 
         Args:
             oldest: Earliest step that waits to be written.
+
+        Raises:
+            RetriableError: The store does not answer.
+            FencedError: The store has lost its offsets.
         """
 
     def write(self, batch: Batch, refuse: Refuse) -> None:
@@ -118,6 +124,7 @@ class ConsumerLoop:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._writing: Future[Batch] | None = None
         self._given_up = Stop()
+        self._looked_at = 0.0
         self._stall = StallDetector(consumer)
         self._listener = _Listener(consumer)
         consumer.subscribe(topics, listener=self._listener)
@@ -205,14 +212,18 @@ class ConsumerLoop:
         self._dead_letters.flush()
 
     def _write_if_due(self) -> None:
-        if self._writing is not None or not self._buffer.is_due():
+        is_due = self._buffer.is_due()
+        if self._writing is not None or not (is_due or self._is_time_to_look()):
             return
         try:
-            batch = self._buffer.cut(self._store.limit(self._buffer.oldest_step()))
+            limit = self._store.limit(self._buffer.oldest_step())
         except RetriableError as error:
             logger.warning("waiting for the store: %s", error, extra={"event": "store_unreachable"})
             return
-        if batch:
+        except FencedError as error:
+            self._fence(error)
+            return
+        if is_due and (batch := self._buffer.cut(limit)):
             self._writing = self._worker.submit(self._write, batch)
 
     def _write(self, batch: Batch) -> Batch:
@@ -238,8 +249,7 @@ class ConsumerLoop:
         try:
             batch = writing.result()
         except FencedError as error:
-            logger.warning("reading again from the store's offsets: %s", error, extra={"event": "fenced"})
-            self._reposition()
+            self._fence(error)
             return
         offsets = {
             TopicPartition(*partition): OffsetAndMetadata(span.end, "", -1)
@@ -248,7 +258,14 @@ class ConsumerLoop:
         }
         self._consumer.commit_async(offsets)  # shows the lag to standard tools; nothing reads it back
 
-    def _reposition(self) -> None:
+    def _is_time_to_look(self) -> bool:
+        """Whether to ask an idle store if it still stands where this consumer left it."""
+        if is_time := time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = time.monotonic()
+        return is_time and bool(self._buffer.partitions)
+
+    def _fence(self, error: FencedError) -> None:
+        logger.warning("reading again from the store's offsets: %s", error, extra={"event": "fenced"})
         for partition in self._buffer.partitions:
             self._consumer.pause(TopicPartition(*partition))
             self._buffer.drop(partition)
@@ -272,7 +289,7 @@ class ConsumerLoop:
                 self._settle()
             try:
                 batch = self._buffer.cut(self._store.limit(self._buffer.oldest_step()))
-            except RetriableError as error:
+            except (RetriableError, FencedError) as error:
                 logger.warning("stopping without a last batch: %s", error, extra={"event": "store_unreachable"})
                 return
             if not batch:

@@ -9,9 +9,10 @@ from kafka import TopicPartition
 
 from Sensor_core.interval import Interval
 from Sensor_core.reading import READING_SCHEMA, TICK_SCHEMA, Reading, Tick
-from Setup.kafka_initialization import SCHEMA_HEADER, Publisher, wait_for_consumer
+from Setup.kafka_initialization import Publisher, wait_for_consumer
 from Setup.lifecycle import Stop
 from Setup.settings import Settings
+from Setup.topic_position import ticks_between
 
 _encode = msgspec.json.Encoder().encode
 _LOOK_BACK = 2_000
@@ -79,20 +80,7 @@ def _newest_in(consumer: Any, partition: TopicPartition, begin: int, end: int, i
     tail = _LOOK_BACK
     while True:
         start = max(begin, end - tail)
-        newest = max(_ticks(consumer, partition, start, end, interval), default=None)
+        newest = max(ticks_between(consumer, partition, start, end, interval), default=None)
         if newest is not None or start == begin:
             return newest
         tail *= 8
-
-
-def _ticks(consumer: Any, partition: TopicPartition, start: int, end: int, interval: Interval) -> list[int]:
-    consumer.assign([partition])
-    consumer.seek(partition, start)
-    steps: list[int] = []
-    while consumer.position(partition) < end:
-        steps += [
-            interval.step_of(msgspec.json.decode(message.value, type=Tick).timestamp)
-            for message in consumer.poll(timeout_ms=500).get(partition, [])
-            if (SCHEMA_HEADER, TICK_SCHEMA) in message.headers
-        ]
-    return steps

@@ -7,8 +7,9 @@ from typing import Final
 
 import redis
 
-from Sensor_core.errors import FencedError
-from Setup.redis_client import CLOSED_KEY, LEASE_KEY, Client, curable_errors
+from Sensor_core.errors import FencedError, RetriableError
+from Setup.cache_filling import FILLED
+from Setup.redis_client import CLOSED_KEY, LEASE_KEY, STATE_KEY, Client, curable_errors
 
 GROUP: Final = "predictor"
 READER: Final = "shard-0"
@@ -98,7 +99,7 @@ class ClosedHours:
             try:
                 answer = self._client.xreadgroup(GROUP, READER, {CLOSED_KEY: start}, count=1, block=wait_ms)
             except redis.ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
+                if not str(error).startswith(("NOGROUP", "UNBLOCKED")):  # Redis was emptied, maybe while we waited
                     raise
                 self._client.xgroup_create(CLOSED_KEY, GROUP, id="0", mkstream=True)
                 return None
@@ -108,6 +109,22 @@ class ClosedHours:
         entry, fields = entries[0]
         known_at = datetime.fromtimestamp(float(fields[b"known_at"]), tz=UTC)
         return ClosedHour(entry, int(entry.split(b"-")[0]), known_at)
+
+
+def filling_that_closed(client: Client, hour: ClosedHour) -> bytes:
+    """Name of the cache's filling, which has to have this hour closed.
+
+    An hour that was taken before Redis was emptied must not be forecast from rings that do not reach it yet: they would
+    be filled, and still be followed up to the hour. It will close again.
+
+    Raises:
+        RetriableError: Redis does not answer, is not filled, or has not closed the hour.
+    """
+    with curable_errors():
+        filling, closed = client.hmget(STATE_KEY, FILLED, "closed")
+    if filling is None or closed is None or int(closed) < hour.step:
+        raise RetriableError("Redis was emptied; the hour will close again")
+    return bytes(filling)
 
 
 def _entries(answer: object) -> list[tuple[bytes, dict[bytes, bytes]]]:

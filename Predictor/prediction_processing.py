@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from Predictor.building_directory import BuildingDirectory
-from Predictor.closed_hours import ClosedHour, ClosedHours
+from Predictor.closed_hours import ClosedHour, ClosedHours, filling_that_closed
 from Predictor.forecasting.anomalies import find_anomalies
 from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.model_store import current_version
@@ -21,8 +21,10 @@ from Predictor.rings import Rings
 from Predictor.weather_measurements import WeatherMeasurements
 from Predictor.weather_sources.selection import weather_source
 from Sensor_core.errors import FencedError, ModelError, RetriableError
+from Setup.cache_filling import fill_cache, is_filled
 from Setup.kafka_initialization import Publisher
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service, service_arguments
+from Setup.postgres import Role
 from Setup.redis_client import Client, wait_for_redis
 from Setup.settings import Settings
 
@@ -62,6 +64,7 @@ class PredictionProcessing:
 
     def __init__(self, settings: Settings, client: Client, publisher: Publisher) -> None:
         self._interval = settings.interval
+        self._client = client
         self._rings = Rings(settings, client)
         self._directory = BuildingDirectory(client)
         self._issuer = Issuer(settings, publisher, client)
@@ -83,7 +86,10 @@ class PredictionProcessing:
         self._model.refresh()
         if self._directory.refresh() or self._weather is None:
             self._weather = self._measurements()
+        filling = filling_that_closed(self._client, hour)
         snapshot = self._snapshot(hour, self._weather)
+        if filling_that_closed(self._client, hour) != filling:
+            raise RetriableError("Redis was emptied while it was read")
         if not len(snapshot.meters):
             return 0
         forecaster = self._model.forecaster
@@ -160,6 +166,8 @@ def run(settings: Settings, stop: Stop) -> None:
                     continue
                 hour = hours.next(WAIT_MS)
                 if hour is None:
+                    if not is_filled(client):
+                        fill_cache(settings, client, Role.PREDICTOR)
                     continue
                 started = time.monotonic()
                 meters = processing.process(hour)

@@ -6,7 +6,8 @@ Safe to run again at any time: each part does only what is missing.
 import argparse
 import logging
 
-from Setup.buildings_info import fill_cache, is_filled, upload_metadata
+from Setup.buildings_info import upload_metadata
+from Setup.cache_filling import fill_cache, is_filled
 from Setup.data_folder import DataFolder
 from Setup.history_loading import load_demonstration, load_history
 from Setup.kafka_initialization import wait_for_topics

@@ -4,11 +4,17 @@
 -- ARGV  1 readings, packed: building u4, meter u4, step f8, known_at f8, kWh f8 (little-endian)
 --       2 partitions, JSON: [{number, start, end, clock}], offsets as strings, clock null without a tick
 --       3 ticks, JSON: [[step, known_at]]   4 slots of a ring   5 shard   6 partitions of the topic   7 ring prefix
--- Returns "applied", "repeated" (this very batch is in already) or "fenced" (the offsets stand elsewhere).
+-- Returns "applied", "repeated" (this very batch is in already) or "fenced" (the offsets stand elsewhere,
+-- or Redis was emptied).
 local state, closed_hours, waiting, meters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local partitions = cjson.decode(ARGV[2])
 local slots, prefix = tonumber(ARGV[4]), ARGV[7]
 local SLOT_BYTES, RECORD_BYTES = 24, 32
+
+-- A cache that was emptied and not filled yet has no past to add to, and its offsets mean nothing.
+if redis.call('HEXISTS', state, 'filled') == 0 then
+    return 'fenced'
+end
 
 -- An error would not undo what came before it, so everything that can be wrong is looked at first.
 local as_expected, at_end = true, true
