@@ -16,6 +16,7 @@ import msgspec
 from Consumers.dead_letter_archive import DeadLetterArchive, Letter, Origin, Selection, name_of
 from Consumers.dead_letters import Text, to_bytes
 from Sensor_core.errors import EnergyError
+from Sensor_core.reading import UNDECODABLE
 from Setup.kafka_initialization import Publisher
 from Setup.postgres import Role, connect, curable_errors
 from Setup.settings import Settings, load_settings
@@ -146,7 +147,7 @@ def read_letters(file: Path) -> Iterator[Letter]:
             if line.strip():
                 try:
                     yield msgspec.json.decode(line, type=Letter)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                except UNDECODABLE as error:
                     raise EnergyError(f"{file}, line {number}: {error}") from None
 
 

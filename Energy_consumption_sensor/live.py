@@ -12,7 +12,7 @@ import msgspec
 from Energy_consumption_sensor.feed import Feed
 from Sensor_core.errors import InvalidRecordError
 from Sensor_core.interval import Interval
-from Sensor_core.reading import BuildingId, EnergyKwh, MeterCode, Reading, UtcTime, check_event_time
+from Sensor_core.reading import UNDECODABLE, BuildingId, EnergyKwh, MeterCode, Reading, UtcTime, check_event_time
 from Sensor_core.sensor_object import Sensor
 from Setup.lifecycle import Heartbeat, Stop
 
@@ -93,7 +93,7 @@ class LiveFeed:
     def _parse(self, line: bytes) -> Reading:
         try:
             given = _decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise InvalidRecordError(str(error)) from None
         check_event_time(given.timestamp, self._interval)
         known_at = given.known_at or self._clock()

@@ -6,7 +6,15 @@ import msgspec
 
 from Sensor_core.errors import InvalidRecordError
 from Sensor_core.interval import Interval
-from Sensor_core.reading import BuildingId, MeterCode, UtcTime, check_event_time, check_size, unknown_schema
+from Sensor_core.reading import (
+    UNDECODABLE,
+    BuildingId,
+    MeterCode,
+    UtcTime,
+    check_event_time,
+    check_size,
+    unknown_schema,
+)
 
 ANOMALY_SCHEMA: Final = b"anomaly.v1"
 
@@ -51,7 +59,7 @@ def decode(schema: bytes | None, payload: bytes | None, interval: Interval) -> A
         raise unknown_schema(schema)
     try:
         anomaly = _decode(payload or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise InvalidRecordError(str(error)) from None
     check_event_time(anomaly.timestamp, interval)
     return anomaly

@@ -10,7 +10,15 @@ import msgspec
 
 from Sensor_core.errors import InvalidRecordError
 from Sensor_core.interval import Interval
-from Sensor_core.reading import BuildingId, MeterCode, UtcTime, check_event_time, check_size, unknown_schema
+from Sensor_core.reading import (
+    UNDECODABLE,
+    BuildingId,
+    MeterCode,
+    UtcTime,
+    check_event_time,
+    check_size,
+    unknown_schema,
+)
 from Sensor_core.weather import SiteId
 
 METER_LEVELS: Final = (0.1, 0.5, 0.9)
@@ -85,7 +93,7 @@ def decode(schema: bytes | None, payload: bytes | None, interval: Interval) -> M
             courses = [getattr(record, name) for name in AGGREGATE_QUANTILES]
         else:
             raise unknown_schema(schema)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise InvalidRecordError(str(error)) from None
     check_event_time(record.issued_at, interval)
     if any(len(course) != interval.horizon for course in courses):

@@ -24,9 +24,15 @@ EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 """Event times outside of this range are mistakes of a clock or a parser."""
 
-BuildingId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-MeterCode = Annotated[int, msgspec.Meta(ge=0, le=3)]
-EnergyKwh = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+MAX_BUILDING_ID: Final = 2**31 - 1
+MAX_KWH: Final = 1e9
+"""More in one interval is a mistake of a unit or a parser. [kWh]"""
+UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that it cannot decode; the last one for JSON that is nested too deeply."""
+
+BuildingId = Annotated[int, msgspec.Meta(ge=0, le=MAX_BUILDING_ID)]
+MeterCode = Annotated[int, msgspec.Meta(ge=0, le=len(METER_NAMES) - 1)]
+EnergyKwh = Annotated[float, msgspec.Meta(ge=0.0, le=MAX_KWH)]
 UtcTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -110,7 +116,7 @@ def decode(schema: bytes | None, payload: bytes | None, interval: Interval) -> R
             check_event_time(tick.timestamp, interval)
             _check_known_at(tick.known_at)
             return tick
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise InvalidRecordError(str(error)) from None
     raise unknown_schema(schema)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from Sensor_core.errors import InvalidRecordError
 from Sensor_core.interval import HORIZON_H, Interval
-from Sensor_core.reading import UtcTime, check_event_time, check_size, unknown_schema
+from Sensor_core.reading import UNDECODABLE, UtcTime, check_event_time, check_size, unknown_schema
 
 
 class Quantity(NamedTuple):
@@ -98,6 +98,6 @@ def decode(schema: bytes | None, payload: bytes | None) -> WeatherObservation | 
             forecast = _decode_forecast(payload or b"")
             check_event_time(forecast.issued_at, _HOURLY)
             return forecast
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise InvalidRecordError(str(error)) from None
     raise unknown_schema(schema)

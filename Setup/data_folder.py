@@ -6,11 +6,10 @@ file may be gzipped (``.csv.gz``).
 """
 
 import csv
-import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,12 +18,12 @@ from pydantic import BaseModel, ValidationError
 from Sensor_core.building import Building, Meter, Site
 from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import Interval
+from Sensor_core.reading import EARLIEST, LATEST, MAX_BUILDING_ID, MAX_KWH, METER_NAMES
 from Sensor_core.weather import QUANTITIES
-from Setup.local_stamps import StampConverter
+from Setup.csv_text import columns_of, open_text, reading_chunks, require_columns
+from Setup.local_stamps import StampConverter, parse_times
 
 REPLAY, HISTORY = "Sensors/new_consumptions.csv", "history.csv"
-CHUNK_ROWS = 200_000
-_READING_TYPES = {"building_id": "int64", "meter": "int64", "meter_reading": "float64"}
 Row = TypeVar("Row", bound=BaseModel)
 
 
@@ -85,7 +84,7 @@ class DataFolder:
             building_id, meter, timestamp (UTC), meter_reading_kwh, known_at (UTC, NaT where not given).
 
         Raises:
-            DataFolderError: A column is missing or a cell cannot be parsed.
+            DataFolderError: A column is missing, or a cell is nothing that a reading may have.
         """
         name = REPLAY if which == "replay" else HISTORY
         if which == "history" and self.find(name) is None:
@@ -94,8 +93,8 @@ class DataFolder:
         converter = StampConverter(self.sites, {b.building_id: b.site_id for b in self.buildings.values()})
         factors = _Factors(self.meters)
         line = 2
-        for chunk in _chunks(file, _columns(file)):
-            yield _convert(chunk, file, line, converter, factors)
+        for chunk in reading_chunks(file, columns_of(file)):
+            yield _convert(chunk, (file, line, self.interval), converter, factors)
             line += len(chunk)
 
     def weather(self) -> pd.DataFrame:
@@ -120,10 +119,10 @@ class DataFolder:
 
     def _rows(self, name: str, model: type[Row]) -> Iterator[Row]:
         file = self.require(name)
-        with _open(file) as stream:
+        with open_text(file) as stream:
             reader = csv.DictReader(stream)
             required = {field for field, info in model.model_fields.items() if info.is_required()}
-            _require_columns(file, reader.fieldnames or [], required)
+            require_columns(file, reader.fieldnames or [], required)
             for line, row in enumerate(reader, start=2):
                 yield _parse_row(file, line, row, model)
 
@@ -156,29 +155,47 @@ class _Factors:
 
 
 def _convert(
-    chunk: pd.DataFrame, file: Path, first_line: int, converter: StampConverter, factors: _Factors
+    chunk: pd.DataFrame, source: tuple[Path, int, Interval], converter: StampConverter, factors: _Factors
 ) -> pd.DataFrame:
+    file, first_line, interval = source
+
+    def check(column: str, is_valid: pd.Series | np.ndarray, problem: str) -> None:
+        wrong = np.flatnonzero(~np.asarray(is_valid, dtype=bool))
+        if wrong.size:
+            row = int(wrong[0])
+            raise DataFolderError.at(file, first_line + row, column, chunk[column].iloc[row], problem)
+
+    check("building_id", chunk["building_id"].between(0, MAX_BUILDING_ID), "is no building id")
+    check("meter", chunk["meter"].between(0, len(METER_NAMES) - 1), "is not a meter code, 0 to 3")
     timestamp, problem = converter.to_utc(chunk["building_id"], chunk["meter"], chunk["timestamp"])
     if problem is not None:
         row, text = problem
         raise DataFolderError.at(file, first_line + row, "timestamp", chunk["timestamp"].iloc[row], text)
+    known_at = _known_at(chunk, file, first_line)
     kwh = chunk["meter_reading"].to_numpy() * factors.of(chunk["building_id"], chunk["meter"])
+    is_missing = np.isnan(kwh)
+    earliest, latest = pd.Timestamp(EARLIEST), pd.Timestamp(LATEST)
+    check("timestamp", (timestamp >= earliest) & (timestamp < latest), "is not between 1990 and 2100")
+    is_on_grid = timestamp == timestamp.floor(f"{interval.seconds}s")
+    check("timestamp", is_on_grid, f"is not the start of an interval of {interval.seconds} s (METER_INTERVAL_S)")
+    check("known_at", known_at.isna() | (known_at >= earliest) & (known_at < latest), "is not between 1990 and 2100")
+    check("meter_reading", is_missing | (kwh >= 0) & (kwh <= MAX_KWH), f"is not between 0 and {MAX_KWH:.0e} kWh")
     readings = pd.DataFrame(
         {
             "building_id": chunk["building_id"],
             "meter": chunk["meter"],
             "timestamp": timestamp,
             "meter_reading_kwh": kwh,
-            "known_at": _known_at(chunk, file, first_line),
+            "known_at": known_at,
         }
     )
-    finite: pd.DataFrame = readings.loc[np.isfinite(kwh)]
-    return finite
+    known: pd.DataFrame = readings.loc[~is_missing]
+    return known
 
 
 def _known_at(chunk: pd.DataFrame, file: Path, first_line: int) -> pd.Series:
     given = chunk["known_at"]
-    known_at = pd.to_datetime(given, utc=True, format="ISO8601", errors="coerce")
+    known_at = parse_times(given)
     broken = np.flatnonzero(known_at.isna().to_numpy() & (given.fillna("") != "").to_numpy())
     if broken.size:
         row = int(broken[0])
@@ -186,68 +203,12 @@ def _known_at(chunk: pd.DataFrame, file: Path, first_line: int) -> pd.Series:
     return known_at
 
 
-def _open(file: Path) -> IO[str]:
-    if file.suffix == ".gz":
-        return cast("IO[str]", gzip.open(file, "rt", newline=""))
-    return file.open(newline="")
-
-
-def _columns(file: Path) -> list[str]:
-    with _open(file) as stream:
-        columns = next(csv.reader(stream), [])
-    _require_columns(file, columns, {"building_id", "timestamp", "meter_reading"})
-    return list(columns)
-
-
-def _require_columns(file: Path, columns: Sequence[str], required: set[str]) -> None:
-    missing = sorted(required - set(columns))
-    if missing:
-        raise DataFolderError(
-            f"{file}, line 1: column {missing[0]} is missing (there are: {', '.join(columns) or 'none'})"
-        )
-
-
-def _chunks(file: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
-    wanted = [c for c in ("building_id", "meter", "timestamp", "meter_reading", "known_at") if c in columns]
-    types = {column: _READING_TYPES.get(column, "str") for column in wanted}
-    try:
-        with pd.read_csv(file, usecols=wanted, dtype=types, chunksize=CHUNK_ROWS) as reader:
-            for chunk in reader:
-                chunk["meter"] = chunk.get("meter", 0)
-                chunk["known_at"] = chunk.get("known_at", "")
-                yield chunk.reset_index(drop=True)
-    except (ValueError, EOFError, OSError) as error:
-        raise _diagnose(file, error) from None
-
-
-def _diagnose(file: Path, error: Exception) -> DataFolderError:
-    """Find the first cell that the fast parser choked on."""
-    with _open(file) as stream:
-        for line, row in enumerate(csv.DictReader(stream), start=2):
-            for column, kind in _READING_TYPES.items():
-                value = row.get(column) or ""
-                if column not in row or (kind == "float64" and value == ""):
-                    continue
-                if not _parses(value, kind):
-                    what = "a number" if kind == "float64" else "a whole number"
-                    return DataFolderError.at(file, line, column, value, f"is not {what}")
-    return DataFolderError(f"{file}: {error}")
-
-
-def _parses(value: str, kind: str) -> bool:
-    try:
-        int(value) if kind == "int64" else float(value)
-    except ValueError:
-        return False
-    return True
-
-
 def _read_weather(file: Path) -> pd.DataFrame:
     columns = ["site_id", "timestamp", *(quantity.ashrae_column for quantity in QUANTITIES)]
     table = pd.read_csv(file, dtype={"timestamp": "str"})
-    _require_columns(file, list(table.columns), {"site_id", "timestamp", "air_temperature"})
+    require_columns(file, list(table.columns), {"site_id", "timestamp", "air_temperature"})
     table = table.reindex(columns=columns)
-    parsed = pd.to_datetime(table["timestamp"], utc=True, format="ISO8601", errors="coerce")
+    parsed = parse_times(table["timestamp"])
     for column in columns:
         values = parsed if column == "timestamp" else pd.to_numeric(table[column], errors="coerce")
         broken = np.flatnonzero((values.isna() & table[column].notna()).to_numpy())

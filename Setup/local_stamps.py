@@ -9,9 +9,23 @@ import pandas as pd
 from Sensor_core.building import Site
 
 _ZONE_SUFFIX = r"(?:Z|[+-]\d\d:?\d\d)$"
+_TIME = (
+    r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]*)?)?)?"
+    r"(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+)
 _SECOND = np.int64(10**9)
 Problem = tuple[int, str]
 """Row of a chunk, and what is wrong with its stamp."""
+
+
+def parse_times(texts: pd.Series) -> pd.Series:
+    """Moments of texts such as 2016-09-02 00:00:00 or 2016-09-02T00:00:00+02:00; what is none becomes NaT.
+
+    pandas alone would also take ``now``, and a year for its first second; and the nanoseconds that times become later
+    go round in 584 years.
+    """
+    is_time = texts.astype("str").str.fullmatch(_TIME, na=False)
+    return pd.to_datetime(texts.where(is_time), utc=True, format="ISO8601", errors="coerce")
 
 
 class StampConverter:
@@ -36,7 +50,7 @@ class StampConverter:
         """
         codes, texts = pd.factorize(stamps.fillna(""))
         has_zone = pd.Series(texts).str.contains(_ZONE_SUFFIX, regex=True).to_numpy(dtype=bool)
-        parsed = pd.to_datetime(pd.Series(texts), utc=True, format="ISO8601", errors="coerce")
+        parsed = parse_times(pd.Series(texts))
         if parsed.isna().any():
             row = int(np.flatnonzero(parsed.isna().to_numpy()[codes])[0])
             return pd.DatetimeIndex([], tz="UTC"), (row, "is not a time such as 2016-09-02 00:00:00")

@@ -19,6 +19,7 @@ from Predictor.weather_sources.source import HourlyWeather, NoWeather, SiteWeath
 from Sensor_core.building import Site
 from Sensor_core.errors import EnergyError, InvalidRecordError
 from Sensor_core.interval import HORIZON_H, SECONDS_PER_HOUR
+from Sensor_core.reading import UNDECODABLE
 from Sensor_core.weather import QUANTITIES, Quantity
 
 logger = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ def _parse(body: bytes, sites: int, first_hour: int) -> Floats32:
     """
     try:
         answer = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise InvalidRecordError(f"the answer cannot be read: {error}") from None
     places = answer if isinstance(answer, list) else [answer]  # one place comes without a list around it
     if len(places) != sites:

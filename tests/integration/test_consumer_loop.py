@@ -10,6 +10,7 @@ from kafka import TopicPartition
 
 from Consumers import loop as loop_module
 from Consumers.batching import Policy
+from Consumers.dead_letter_limit import DeadLetterLimit
 from Consumers.dead_letters import DeadLetters, read_dead_letter
 from Consumers.decoding import Decoder
 from Consumers.loop import ConsumerLoop
@@ -59,6 +60,7 @@ def make_loop(settings, publisher, store, stop, *, max_messages=1000):
         store=store,
         decoder=Decoder(settings, read_dead_letter),
         dead_letters=DeadLetters(publisher, settings.topic_dead_letters, "test"),
+        dead_letter_limit=DeadLetterLimit(share=1, window=1),
         policy=Policy(updates=1, max_age_s=0.1, max_messages=max_messages),
         interval=settings.interval,
         stop=stop,

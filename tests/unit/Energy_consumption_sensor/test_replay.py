@@ -8,7 +8,7 @@ import pytest
 from Energy_consumption_sensor.replay import Replay
 from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import Interval
-from Setup import data_folder
+from Setup import csv_text
 from Setup.data_folder import DataFolder
 
 SITES = """site_id,time_zone,latitude,longitude,country,stamps
@@ -44,7 +44,7 @@ def collect(replay, start=None):
 
 @pytest.mark.parametrize("chunk_rows", [1, 7, 1000])
 def test_sites_are_merged_in_utc_order_and_every_hour_has_its_update(make_replay, monkeypatch, chunk_rows):
-    monkeypatch.setattr(data_folder, "CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr(csv_text, "CHUNK_ROWS", chunk_rows)
     plan, updates = collect(make_replay(local_days(60)))
     assert plan.disorder == 10
     assert [update.step for update in updates] == list(range(plan.first, plan.last + 1))
