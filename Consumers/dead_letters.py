@@ -11,6 +11,7 @@ import msgspec
 
 from Consumers.decoding import DeadLetter, Headers, Message, header
 from Setup.kafka_initialization import Publisher
+from Setup.metrics import DEAD_LETTERS
 
 DEAD_LETTER_SCHEMA: Final = b"dead_letter.v1"
 MAX_KEPT_BYTES: Final = 256 * 1024
@@ -70,6 +71,7 @@ class DeadLetters:
         }
         headers = [(_PREFIX + name, value.encode()) for name, value in origin.items()]
         value = None if message.value is None else message.value[:MAX_KEPT_BYTES]
+        DEAD_LETTERS.labels(message.topic).inc()
         self._publisher.send(
             self._topic,
             value,

@@ -13,20 +13,22 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, Protocol
 
-from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
+from Consumers.assignment import AssignmentListener
 from Consumers.batching import Batch, Buffer, Entry, Policy
 from Consumers.dead_letter_limit import DeadLetterLimit
 from Consumers.dead_letters import DeadLetters
 from Consumers.decoding import Decoder, Message, Partition
+from Consumers.measuring import note_stored
 from Consumers.stall import StallDetector
 from Sensor_core.errors import FencedError, InvalidRecordError, RetriableError
 from Sensor_core.interval import Interval
 from Setup.lifecycle import Backoff, Heartbeat, Stop
+from Setup.metrics import HEALTH, WRITE_TIME
 
 logger = logging.getLogger(__name__)
 
@@ -77,24 +79,6 @@ class Store(Protocol):
         """
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Runs on the client's IO thread: pauses, notes what happened, and does nothing that could block."""
-
-    def __init__(self, consumer: Any) -> None:
-        self._consumer = consumer
-        self.events: SimpleQueue[tuple[bool, list[TopicPartition]]] = SimpleQueue()
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        partitions = list(assigned)
-        self._consumer.pause(*partitions)
-        self.events.put((True, partitions))
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self.events.put((False, list(revoked)))
-
-    on_partitions_lost = on_partitions_revoked
-
-
 class ConsumerLoop:
     """Moves messages from the subscribed topics into a store until told to stop."""
 
@@ -125,8 +109,9 @@ class ConsumerLoop:
         self._writing: Future[Batch] | None = None
         self._given_up = Stop()
         self._looked_at = 0.0
+        self._is_retrying = False
         self._stall = StallDetector(consumer)
-        self._listener = _Listener(consumer)
+        self._listener = AssignmentListener(consumer)
         consumer.subscribe(topics, listener=self._listener)
 
     def run(self) -> None:
@@ -149,6 +134,7 @@ class ConsumerLoop:
         for partition, messages in polled.items():
             self._read((partition.topic, partition.partition), messages)
         self._settle()
+        HEALTH.ready(is_ready=not self._unpositioned and not self._is_retrying)
         self._write_if_due()
         self._breathe()
 
@@ -226,6 +212,7 @@ class ConsumerLoop:
         if is_due and (batch := self._buffer.cut(limit)):
             self._writing = self._worker.submit(self._write, batch)
 
+    @WRITE_TIME.time()
     def _write(self, batch: Batch) -> Batch:
         """Write one batch, as often as it takes (on the worker thread)."""
         backoff = Backoff()
@@ -234,11 +221,13 @@ class ConsumerLoop:
                 self._dead_letters.flush()
                 self._store.write(batch, partial(self._refuse_stored, batch))
             except RetriableError as error:
+                self._is_retrying = True
                 pause_s = backoff.next_s()
                 logger.warning("will write again in %.1f s: %s", pause_s, error, extra={"event": "write_retried"})
                 if self._given_up.wait(pause_s):
                     raise
             else:
+                self._is_retrying = False
                 return batch
 
     def _settle(self) -> None:
@@ -251,6 +240,7 @@ class ConsumerLoop:
         except FencedError as error:
             self._fence(error)
             return
+        note_stored(batch, self._consumer)
         offsets = {
             TopicPartition(*partition): OffsetAndMetadata(span.end, "", -1)
             for partition, span in batch.spans.items()

@@ -24,6 +24,7 @@ from Sensor_core.sensor_object import Sensor
 from Setup.data_folder import DataFolder
 from Setup.kafka_initialization import Publisher
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service
+from Setup.metrics import HEALTH, PUBLISHED, WATERMARK
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,14 @@ class ReplayPublisher:
                 self._send(update)
                 self._feed.tick(self._interval.start_of(update.step), self._interval.end_of(update.step))
             except RetriableError as error:
+                HEALTH.ready(is_ready=False)
                 pause_s = backoff.next_s()
                 logger.warning("publish again in %.1f s: %s", pause_s, error, extra={"event": "publish_retried"})
                 self._heartbeat.wait(pause_s, self._stop)
             else:
+                HEALTH.ready(is_ready=True)
+                PUBLISHED.inc(len(update.kwh))
+                WATERMARK.set(self._interval.start_of(update.step).timestamp())
                 self._heartbeat.wait(self._pause_s, self._stop)
                 return
 

@@ -24,6 +24,7 @@ from Sensor_core.errors import FencedError, ModelError, RetriableError
 from Setup.cache_filling import fill_cache, is_filled
 from Setup.kafka_initialization import Publisher
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service, service_arguments
+from Setup.metrics import FORECAST_HOUR, FORECAST_MADE, FORECAST_TIME, FORECASTS, HEALTH
 from Setup.postgres import Role
 from Setup.redis_client import Client, wait_for_redis
 from Setup.settings import Settings
@@ -142,6 +143,10 @@ class Progress:
     def note(self, issued_at: datetime, meters: int, took_s: float) -> None:
         """Count one hour."""
         self._hours += 1
+        FORECASTS.inc(meters)
+        FORECAST_TIME.observe(took_s)
+        FORECAST_HOUR.set(issued_at.timestamp())
+        FORECAST_MADE.set_to_current_time()
         if time.monotonic() - self._said_at >= LOG_EVERY_S:
             self._said_at = time.monotonic()
             logger.info(
@@ -161,7 +166,9 @@ def run(settings: Settings, stop: Stop) -> None:
         while not stop.is_set():
             heartbeat.beat()
             try:
-                if not hours.lead():
+                leads = hours.lead()
+                HEALTH.ready(is_ready=True)
+                if not leads:
                     stop.wait(1.0)
                     continue
                 hour = hours.next(WAIT_MS)
@@ -175,6 +182,7 @@ def run(settings: Settings, stop: Stop) -> None:
                 progress.note(settings.interval.start_of(hour.step), meters, time.monotonic() - started)
                 backoff.reset()
             except (RetriableError, FencedError) as error:
+                HEALTH.ready(is_ready=False)
                 pause_s = backoff.next_s()
                 logger.warning("forecast again in %.1f s: %s", pause_s, error, extra={"event": "forecast_retried"})
                 hours.retry()

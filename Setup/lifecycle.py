@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TypeVar
 
 from Sensor_core.errors import DataFolderError, EnergyError, RetriableError, UnreachableError
+from Setup.metrics import HEALTH, RETRIES, served
 from Setup.settings import Settings, load_settings
 from Setup.telemetry import configure_logging
 
@@ -60,7 +61,7 @@ def run_service(name: str, run: Callable[[Settings, Stop], None]) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return SETTINGS_ERROR
     try:
-        with stop_on_signals() as stop:
+        with served(settings.metrics_host, settings.metrics_port), stop_on_signals() as stop:
             run(settings, stop)
     except EnergyError as error:
         logger.error("%s", error, extra={"event": "service_failed"})  # noqa: TRY400 - its text says it all
@@ -92,6 +93,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """The next time to wait [s]."""
+        RETRIES.inc()
         upper = min(self.LONGEST_S, 3 * self._previous_s)
         self._previous_s = random.uniform(self.FIRST_S, upper)  # noqa: S311 - no secret
         return self._previous_s
@@ -140,6 +142,7 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Say that the loop turns."""
+        HEALTH.turn()
         if self._file is not None and self._clock() - self._last >= self.EVERY_S:
             self._last = self._clock()
             self._file.touch()

@@ -178,7 +178,9 @@ def _make_engines(settings: Settings, folder: RunFolder) -> Engines:
 
 def _changes(settings: Settings, endpoints: Endpoints, folder: RunFolder) -> dict[str, Change]:
     """Settings that this run decides, whatever the user's say."""
+    metrics = {} if settings.metrics_port is None else {"metrics_port": settings.metrics_port}
     return {
+        **metrics,
         "data_dir": folder.data,
         "model_dir": folder.model,
         "replay_seconds_per_hour": settings.replay_seconds_per_hour,

@@ -59,7 +59,8 @@ class Supervisor:
 
     def __init__(self, logs: Path, environment: Mapping[str, str], report: Callable[[str], None]) -> None:
         self._logs = logs
-        self._environment = environment
+        self._environment = dict(environment)
+        self._added = 0
         self._report = report
         self._children: list[Child] = []
         self._guard: subprocess.Popen[str] | None = None
@@ -140,10 +141,16 @@ class Supervisor:
                 child.kill()
 
     def _add(self, service: Service) -> Child:
-        child = Child(service, self._logs, self._environment)
+        child = Child(service, self._logs, self._environment | self._own_settings())
         self._children.append(child)
         self._start(child)
         return child
+
+    def _own_settings(self) -> dict[str, str]:
+        """A port of its own for each service's metrics."""
+        port = self._environment.get("METRICS_PORT")
+        self._added += 1
+        return {"METRICS_PORT": str(int(port) + self._added - 1)} if port else {}
 
     def _start(self, child: Child) -> None:
         pid = child.start_if_due()

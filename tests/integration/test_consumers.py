@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from Consumers import postgre_consumer, redis_consumer
 from Energy_consumption_sensor.feed import Feed, newest_tick
@@ -14,6 +15,7 @@ from Sensor_core.errors import UnreachableError
 from Sensor_core.reading import READING_SCHEMA, Reading
 from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup.kafka_initialization import Publisher
+from Setup.metrics import HEALTH
 from Setup.redis_client import CLOSED_KEY, METERS_KEY
 
 pytestmark = [pytest.mark.integration, pytest.mark.warehouse]
@@ -186,3 +188,20 @@ def test_decisions_of_sites_and_the_grid_are_stored_once_as_first_issued(setting
     consume_until(postgre_consumer.run, settings, lambda: query(postgres, read) == [(3,)])
     stored = query(postgres, "SELECT * FROM decisions ORDER BY site_id NULLS FIRST")
     assert stored == [msgspec.structs.astuple(grid), msgspec.structs.astuple(site)]
+
+
+def test_what_a_consumer_stores_shows_in_its_metrics(settings, postgres, publisher, feed):
+    def value(name, **labels):
+        return REGISTRY.get_sample_value(f"energy_{name}", labels) or 0
+
+    before = {name: value(name) for name in ("batches_total", "write_seconds_count")}
+    readings, bad = value("records_total", type="Reading"), value("dead_letters_total", topic=settings.topic_postgre)
+    publisher.send(settings.topic_postgre, b"{", key=b"1:0", schema=READING_SCHEMA)
+    publish_hour(feed, 0, [make_reading(building_id=b) for b in (1, 2, 3)])
+    consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 0))
+    assert value("records_total", type="Reading") == readings + 3
+    assert value("dead_letters_total", topic=settings.topic_postgre) == bad + 1
+    assert all(value(name) > count for name, count in before.items())
+    assert value("watermark_timestamp_seconds") == FIRST_HOUR.timestamp()
+    assert value("lag_messages", topic=settings.topic_postgre, partition="0") == 0
+    assert HEALTH.is_ready()
