@@ -92,7 +92,7 @@ def build_features(snapshot: Snapshot) -> FeatureMatrix:
     anchor, spread = _anchor(profiles, grid, site)
     scale = past.scale[:, None]
     first = (grid.today - RECENT_DAYS) * grid.slots
-    errors_at = past.on_wall_clock[:, first:] - _joined(profiles.like_day)[:, : (RECENT_DAYS + 1) * grid.slots]
+    errors_at = past.as_read[:, first:] - _joined(profiles.like_day)[:, : (RECENT_DAYS + 1) * grid.slots]
     recent = grid.now[:, None] - np.arange((RECENT_DAYS - 1) * grid.slots)
     columns: dict[str, Floats32] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -145,7 +145,7 @@ def _profile_now(profiles: Profiles, grid: LocalGrid, site: Ints) -> Floats32:
 
 def _moved(past: Past, grid: LocalGrid, site: Ints, anchor: Floats32, profile_now: Floats32) -> dict[str, Floats32]:
     """The newest reading, moved on as a past day, the past week and the profile moved."""
-    reading = past.plausible[:, -1:]
+    reading = past.raw[:, -1:]
     places = {"moved_day": newest_day(grid), "moved_week": grid.target - 7 * grid.slots}
     courses = {}
     for name, place in places.items():
@@ -174,7 +174,7 @@ def _levels(profiles: Profiles, past: Past, grid: LocalGrid, site: Ints, sph: in
     at = (grid.target - grid.today * grid.slots)[site]
     levels["weekday_profile"] = np.take_along_axis(_joined(profiles.weekday), at, axis=1)
     levels["daily_profile"] = np.take_along_axis(_joined(profiles.daily), at, axis=1)
-    levels |= {f"reading_{h}": past.plausible[:, -1 - h * sph, None] for h in (0, 1, 2, 3, 4, 5, 7, 11, 23)}
+    levels |= {f"reading_{h}": past.raw[:, -1 - h * sph, None] for h in (0, 1, 2, 3, 4, 5, 7, 11, 23)}
     levels |= {f"mean_{h}": mean_of(past.believed[:, -h * sph :])[:, None] for h in (3, 24)}
     return levels | {"mean_35_days": past.mean[:, None]}
 

@@ -19,10 +19,10 @@ class Past:
     """The past of M meters at the origin.
 
     Attributes:
-        plausible: Readings of the last five weeks without spikes and drop-outs, shape ``(M, W)``; NaN where
-            missing. [kWh]
-        believed: The same without those of a stuck meter. [kWh]
+        raw: Readings of the last five weeks, shape ``(M, W)``; NaN where missing. [kWh]
+        believed: The same without those of a stuck meter, spikes and drop-outs. [kWh]
         on_wall_clock: ``believed`` by local day and time of day, shape ``(M, days * slots)``. [kWh]
+        as_read: The same with spikes and drop-outs: an outage that lasts is what comes next. [kWh]
         newest: The newest known reading. [kWh]
         unchanged_h: For how long the reading at the origin has not changed. [h]
         repeats: Share of readings that equal the one before.
@@ -31,9 +31,10 @@ class Past:
         scale: Mean of the last week, at least a tenth of ``mean``; NaN where there is none. [kWh]
     """
 
-    plausible: Floats32
+    raw: Floats32
     believed: Floats32
     on_wall_clock: Floats32
+    as_read: Floats32
     newest: Floats32
     unchanged_h: Floats32
     repeats: Floats32
@@ -50,17 +51,17 @@ class Past:
         raw = to_float32(readings)
         moving = np.where(whole_run >= STUCK_H * sph, np.float32(np.nan), raw)
         spikes, dropped = implausible(moving, sph)
-        wrong = spikes | dropped
-        believed = np.where(wrong, np.float32(np.nan), moving)
+        believed = np.where(spikes | dropped, np.float32(np.nan), moving)
         known = ~np.isnan(believed)
         count = known.sum(axis=1)
         week = mean_of(believed[:, -7 * grid.slots :], _MIN_WEEK_H * sph)
         mean = mean_of(believed)
         scale = np.maximum(np.where(np.isnan(week), mean, week), _LEAST_SHARE_OF_LEVEL * mean)
         return cls(
-            plausible=np.where(wrong, np.float32(np.nan), raw),
+            raw=raw,
             believed=believed,
             on_wall_clock=on_wall_clock(snapshot, grid, believed),
+            as_read=on_wall_clock(snapshot, grid, moving),
             newest=_newest(raw),
             unchanged_h=to_float32(np.where(np.isnan(raw[:, -1]), 0, run[:, -1]) / sph),
             repeats=to_float32((known & (run > 1)).sum(axis=1) / np.maximum(count, 1)),

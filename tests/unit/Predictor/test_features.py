@@ -162,6 +162,17 @@ def test_the_days_that_went_like_this_one_are_found_in_a_holiday_that_no_calenda
     assert np.abs(analog - truth).mean() < 0.5 * np.abs(features.anchor_kwh - truth).mean()
 
 
+def test_an_outage_that_lasts_is_seen_although_the_profile_does_not_believe_it():
+    snapshot = make_snapshot(meters=2)
+    readings = snapshot.readings_kwh.copy()
+    readings[0, -5:] = 0.0
+    features = build_features(replace(snapshot, readings_kwh=readings))
+    assert features.known_h.tolist() == [835, 840]
+    level = column(features, "reading_0")[0] * features.scale_kwh[0] + features.anchor_kwh[0]
+    assert np.allclose(level, 0, atol=1e-4)
+    assert (column(features, "error_3")[0] < -0.3).all()
+
+
 def test_spikes_and_drop_outs_are_not_believed_and_idle_hours_are():
     snapshot = make_snapshot(meters=3)
     readings = snapshot.readings_kwh.copy()
