@@ -9,9 +9,11 @@ from kafka import TopicPartition
 from Predictor.forecasting.forecaster import MeterQuantiles
 from Predictor.forecasting.hierarchy import Totals
 from Predictor.forecasting.testing import make_meters
-from Predictor.issuing import Issuer, aggregate_forecasts, meter_forecasts
+from Predictor.issuing import Hourly, Issuer, aggregate_forecasts, meter_forecasts
 from Sensor_core import anomaly, forecast
 from Sensor_core.anomaly import Anomaly
+from Sensor_core.decision import DECISION_SCHEMA, Decision
+from Sensor_core.decision import decode as decision_of
 from Sensor_core.errors import RetriableError
 from Sensor_core.testing import FIRST_HOUR
 from Setup.kafka_initialization import SCHEMA_HEADER, Publisher, make_consumer
@@ -56,26 +58,38 @@ def messages_of(settings, topic):
     while len(messages) < expected:
         messages += [message for batch in consumer.poll(500).values() for message in batch]
     consumer.close()
-    return {message.key: message for message in messages}
+    return messages
 
 
 def schema(message):
     return dict(message.headers)[SCHEMA_HEADER]
 
 
-def test_forecasts_totals_and_anomalies_are_published_as_their_readers_take_them(settings, issuer, meters, quantiles):
+def test_forecasts_totals_decisions_and_anomalies_are_published_as_their_readers_take_them(
+    settings, issuer, meters, quantiles
+):
     levels = np.cumsum(np.ones((2, len(forecast.AGGREGATE_LEVELS), HORIZON)), axis=1)
     totals = Totals(site_id=(7, None), meter=(0, 0), meters=(2, 3), quantiles=levels)
     strange = Anomaly(
         building_id=1, meter=0, timestamp=FIRST_HOUR, detected_at=MADE_AT, kind="flat_line", meter_reading=5.0,
         expected=None, score=20.0,
     )  # fmt: skip
-    issuer.publish(
-        meter_forecasts(meters, quantiles, FIRST_HOUR, MADE_AT),
-        aggregate_forecasts(totals, quantiles.model, FIRST_HOUR, MADE_AT),
-        [strange],
+    decision = Decision(
+        site_id=7, meter=0, issued_at=FIRST_HOUR, made_at=MADE_AT, model=quantiles.model, window_h=24,
+        peak_at=FIRST_HOUR + timedelta(hours=9), peak_probability=0.75, peak_q10_kw=1.0, peak_q50_kw=2.0,
+        peak_q90_kw=3.0, limit_kw=5.0, limit_probability=0.25, reserve_kw=0.5,
+    )  # fmt: skip
+    hourly = Hourly(
+        meters=meter_forecasts(meters, quantiles, FIRST_HOUR, MADE_AT),
+        totals=aggregate_forecasts(totals, quantiles.model, FIRST_HOUR, MADE_AT),
+        decisions=[decision],
+        anomalies=[strange],
     )
-    messages = messages_of(settings, settings.topic_predictions)
+    issuer.publish(hourly)
+    published = messages_of(settings, settings.topic_predictions)
+    (decided,) = [message for message in published if schema(message) == DECISION_SCHEMA]
+    assert decision_of(decided.value, settings.interval) == decision
+    messages = {message.key: message for message in published if message is not decided}
     keys = [b"%d:%d" % pair for pair in zip(meters.building_id.tolist(), meters.meter.tolist(), strict=True)]
     assert messages.keys() == {*keys, b"total:7:0", b"total:-1:0"}
     decoded = {key: forecast.decode(schema(m), m.value, settings.interval) for key, m in messages.items()}
@@ -88,7 +102,7 @@ def test_forecasts_totals_and_anomalies_are_published_as_their_readers_take_them
     grid = decoded[b"total:-1:0"]
     assert (grid.site_id, grid.meters, grid.q02[0], grid.q98[-1]) == (None, 3, 1.0, 9.0)
     assert decoded[b"total:7:0"].site_id == 7
-    (found,) = messages_of(settings, settings.topic_anomalies).values()
+    (found,) = messages_of(settings, settings.topic_anomalies)
     assert anomaly.decode(schema(found), found.value, settings.interval) == strange
 
 
