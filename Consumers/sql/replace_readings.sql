@@ -29,6 +29,11 @@ WITH newest AS (
     SET meter_reading_kwh = excluded.meter_reading_kwh, known_at = excluded.known_at
     WHERE (r.known_at, r.meter_reading_kwh) < (excluded.known_at, excluded.meter_reading_kwh)
     RETURNING building_id, meter, "timestamp", meter_reading_kwh
+), late AS ( -- see store_readings.sql
+    INSERT INTO rescoring (building_id, meter, day)
+    SELECT DISTINCT building_id, meter, date_trunc('day', "timestamp") + later * interval '1 day'
+    FROM replaced CROSS JOIN generate_series(0, 2) AS later
+    WHERE "timestamp" <= (SELECT closed_until FROM scoring_state)
 )
 INSERT INTO site_totals AS t (site_id, meter, "timestamp", energy_kwh, meters_reported)
 SELECT b.site_id, r.meter, r."timestamp", sum(r.meter_reading_kwh::numeric - s.meter_reading_kwh::numeric), 0

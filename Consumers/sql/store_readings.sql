@@ -18,6 +18,11 @@ WITH folded AS (
     ON CONFLICT (site_id, meter, "timestamp") DO UPDATE
     SET energy_kwh = t.energy_kwh + excluded.energy_kwh,
         meters_reported = t.meters_reported + excluded.meters_reported
+), late AS (
+    INSERT INTO rescoring (building_id, meter, day)
+    SELECT DISTINCT building_id, meter, date_trunc('day', "timestamp") + later * interval '1 day'
+    FROM inserted CROSS JOIN generate_series(0, 2) AS later
+    WHERE "timestamp" <= (SELECT closed_until FROM scoring_state)
 )
 INSERT INTO contested_readings
 SELECT building_id, meter, "timestamp", meter_reading_kwh, known_at FROM staged_readings
