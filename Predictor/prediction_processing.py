@@ -41,18 +41,18 @@ class ModelKeeper:
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.model_dir
         self._threads = settings.predictor_threads
-        self._tried: str | None = None
+        self._loaded: str | None = None
         self._complaint = ""
         self.forecaster = Forecaster(None)
 
     def refresh(self) -> None:
-        """Load the current version if it is new; keep the old one where it is broken."""
+        """Load the current version if it is new; keep the old one while it is broken."""
         try:
             version = current_version(self._folder)
-            if version == self._tried:
+            if version == self._loaded:
                 return
-            self._tried = version
-            self.forecaster = Forecaster.load(self._folder, num_threads=self._threads)
+            self.forecaster = Forecaster.load(self._folder / version, num_threads=self._threads)
+            self._loaded, self._complaint = version, ""
             logger.info("forecasting with %s", self.forecaster.name, extra={"event": "model_loaded"})
         except ModelError as error:
             if str(error) != self._complaint:

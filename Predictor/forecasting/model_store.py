@@ -11,9 +11,10 @@ import hashlib
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -58,6 +59,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         totals: What is known of totals.
         scores: Validation scores: model, then lead time or ``all``, then metric.
         libraries: Versions of what made it.
+        readings: How many readings it was trained on.
+        seed: Seed of the draw of training rows.
         files: SHA-256 by file name.
         masked: Readings that were taken out of the training target, by reason.
     """
@@ -75,6 +78,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     totals: TotalModel = TotalModel()
     scores: dict[str, dict[str, dict[str, float | None]]]
     libraries: dict[str, str]
+    readings: int = 0
+    seed: int = 0
     files: dict[str, str]
     masked: dict[str, int] = msgspec.field(default_factory=dict)
 
@@ -90,7 +95,14 @@ class Model:
 
 
 def save(root: Path, card: Card, boosters: Boosters) -> str:
-    """Write a version and make it the current one.
+    """Write a version and make it the current one; see ``write``."""
+    version = write(root, card, boosters)
+    make_current(root, version)
+    return version
+
+
+def write(root: Path, card: Card, boosters: Boosters) -> str:
+    """Write a version beside the others.
 
     Args:
         root: Folder of all versions; made if it does not exist.
@@ -107,8 +119,44 @@ def save(root: Path, card: Card, boosters: Boosters) -> str:
     version = _version_of(text)
     if not (root / version).exists():
         _write_folder(root, version, {**files, _CARD: text})
-    make_current(root, version)
     return version
+
+
+def prune(root: Path, keep: int) -> list[str]:
+    """Remove all versions but the newest ones and the current one.
+
+    Args:
+        root: Folder of all versions.
+        keep: How many of the newest to keep.
+
+    Returns:
+        Names of those that were removed.
+    """
+    newest_first = sorted(versions(root), key=lambda version: _age(root / version), reverse=True)
+    try:
+        kept = {*newest_first[:keep], current_version(root)}
+    except ModelError:
+        kept = set(newest_first[:keep])
+    removed = [version for version in newest_first if version not in kept]
+    for version in removed:
+        shutil.rmtree(root / version, ignore_errors=True)
+    return removed
+
+
+def _age(folder: Path) -> datetime:
+    try:
+        return read_card(folder).created_at
+    except ModelError:  # broken or of an older program: the first to go
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def read_card(folder: Path) -> Card:
+    """Read the card of a version's folder alone.
+
+    Raises:
+        ModelError: It is missing, was changed since it was written, or was made for other features.
+    """
+    return _checked_card(folder, _read(folder / _CARD))
 
 
 def make_current(root: Path, version: str) -> None:
@@ -134,10 +182,9 @@ def current_version(root: Path) -> str:
     """
     try:
         return (root / _POINTER).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ModelError(
-            f"no model at {root} ({error.strerror}): energy-train --data DIR --out {root} makes one"
-        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.reason
+        raise ModelError(f"no model at {root} ({reason}): energy-train --data DIR --out {root} makes one") from None
 
 
 def load(path: Path) -> Model:
@@ -156,8 +203,15 @@ def load(path: Path) -> Model:
             data = _read(folder / name)
             if _digest(data) != card.files.get(name):
                 raise ModelError(f"{folder / name} is not the file that its card describes: restore or retrain")
-            boosters[group, member] = lightgbm.Booster(model_str=gzip.decompress(data).decode())
+            boosters[group, member] = _booster(folder / name, data)
     return Model(_version_of(text), card, LinearMember(np.array(card.linear)), boosters)
+
+
+def _booster(file: Path, data: bytes) -> lightgbm.Booster:
+    try:
+        return lightgbm.Booster(model_str=gzip.decompress(data).decode())
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:
+        raise ModelError(f"{file} cannot be read: {error}: restore or retrain") from None
 
 
 def _checked_card(folder: Path, text: bytes) -> Card:
