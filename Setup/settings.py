@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     predictor_threads: PositiveInt = 1
     training_every_h: PositiveFloat = 24.0
     training_min_history_h: PositiveInt = 672
+    training_max_readings: PositiveInt = 5_000_000
+    training_test_h: int = Field(default=336, ge=48)
+    training_keep_versions: PositiveInt = 5
+    scoring_every_s: PositiveFloat = 60.0
+    drift_window_h: int = Field(default=168, ge=48)
+    drift_factor: float = Field(default=1.25, gt=1)
 
     # All services
     start_deadline_s: PositiveFloat = 60.0

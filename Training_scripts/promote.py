@@ -8,6 +8,7 @@ from pathlib import Path
 from Predictor.forecasting.model_store import current_version, load, make_current, versions
 from Sensor_core.errors import EnergyError
 from Setup.settings import load_settings
+from Training_scripts.registry import tell_registry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,10 +19,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        root = arguments.models or load_settings().model_dir
+        settings = load_settings()
+        root = arguments.models or settings.model_dir
         if arguments.version is not None:
             load(root / arguments.version)
             make_current(root, arguments.version)
+            note = tell_registry(settings, root, "energy-promote")
+            if note:
+                print(f"energy-promote: {note}", file=sys.stderr)
         _list(root)
     except (EnergyError, OSError) as error:
         print(f"energy-promote: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Where the past comes from: a data folder, or the warehouse."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, LiteralString
@@ -16,12 +17,15 @@ from Training_scripts.dataset import EnergyHistory, energy_history
 
 _CHUNK_ROWS: Final = 200_000
 _READINGS: Final = """
-SELECT building_id, meter, "timestamp", meter_reading_kwh, known_at FROM readings
+SELECT building_id, meter, "timestamp", meter_reading_kwh, known_at FROM readings WHERE "timestamp" > %(after)s
+"""
+_FIRST_OF_NEWEST: Final = """
+SELECT max("timestamp") - %(step)s * (%(most)s / greatest(count(*), 1)) FROM latest_readings
 """
 _WEATHER: Final = """
 SELECT site_id, "timestamp", air_temperature_c, dew_temperature_c, cloud_coverage_oktas, precipitation_mm,
        sea_level_pressure_hpa, wind_direction_deg, wind_speed_m_s
-FROM weather
+FROM weather WHERE "timestamp" > %(after)s
 """
 
 
@@ -37,24 +41,39 @@ def history_of_folder(path: Path, interval: Interval) -> EnergyHistory:
     return energy_history(interval, sites, folder.buildings, readings, folder.weather())
 
 
-def history_of_warehouse(connection: Connection, interval: Interval) -> EnergyHistory:
+def history_of_warehouse(connection: Connection, interval: Interval, most: int | None = None) -> EnergyHistory:
     """Read what Postgres holds.
+
+    Args:
+        connection: As the trainer.
+        interval: The metering interval.
+        most: Only the newest intervals, so that there are about so many readings at most; None: all.
 
     Raises:
         DataFolderError: It holds no readings.
     """
     metadata = read_metadata(connection)
     buildings = {building.building_id: building for building in metadata.buildings}
-    weather = pd.concat(_chunks(connection, _WEATHER, ("site_id", "timestamp", *QUANTITY_NAMES)))
+    span = {"after": _first_of_newest(connection, interval, most)}
+    weather = pd.concat(_chunks(connection, _WEATHER, span, ("site_id", "timestamp", *QUANTITY_NAMES)))
     names = ("building_id", "meter", "timestamp", "meter_reading_kwh", "known_at")
-    return energy_history(interval, metadata.sites, buildings, _chunks(connection, _READINGS, names), weather)
+    return energy_history(interval, metadata.sites, buildings, _chunks(connection, _READINGS, span, names), weather)
 
 
-def _chunks(connection: Connection, query: LiteralString, names: tuple[str, ...]) -> Iterator[pd.DataFrame]:
+def _first_of_newest(connection: Connection, interval: Interval, most: int | None) -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute(_FIRST_OF_NEWEST, {"step": timedelta(seconds=interval.seconds), "most": most})
+        (first,) = cursor.fetchone() or (None,)
+    return datetime.min.replace(tzinfo=UTC) if first is None else first
+
+
+def _chunks(
+    connection: Connection, query: LiteralString, span: Mapping[str, datetime], names: tuple[str, ...]
+) -> Iterator[pd.DataFrame]:
     """Rows of a large table, a frame at a time, at least an empty one."""
     with connection.cursor(name="training") as cursor:
         cursor.itersize = _CHUNK_ROWS
-        cursor.execute(query)
+        cursor.execute(query, span)
         while True:
             rows = cursor.fetchmany(_CHUNK_ROWS)
             yield _frame(rows, names)

@@ -28,6 +28,7 @@ from Setup.settings import Settings, load_settings
 from Training_scripts.dataset import EnergyHistory
 from Training_scripts.fitting import calibrated, fit
 from Training_scripts.options import utc_time
+from Training_scripts.registry import tell_registry
 from Training_scripts.samples import WARM_UP_DAYS
 from Training_scripts.sources import history_of_folder, history_of_warehouse
 from Training_scripts.total_fitting import total_model, total_weights
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         root = arguments.out or settings.model_dir
         version = save(root, model.card, model.boosters)
+        note = tell_registry(settings, root, f"energy-train on {arguments.data or 'the warehouse'}")
     except (EnergyError, OSError) as error:
         print(f"energy-train: {error}", file=sys.stderr)
         return 1
@@ -73,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     output.print(score_table(scores, f"validated from {begin:%Y-%m-%d %H:%M} UTC, before the refit"))
     output.print(f"{version} written to {root}: {len(history.meters)} meters, fitted to all of the data")
+    if note:
+        print(f"energy-train: {note}", file=sys.stderr)
     return 0
 
 
@@ -105,6 +109,8 @@ def train(
         calibration=trial.card.calibration,
         totals=msgspec.structs.replace(totals, weights=_totals(history, history.stop, final, seed).weights),
         scores=for_card(scores),
+        readings=int(np.isfinite(history.readings_kwh).sum()),
+        seed=seed,
     )
     return replace(final, card=card), scores
 
@@ -139,7 +145,7 @@ def _history(data: Path | None, settings: Settings) -> EnergyHistory:
         return history_of_folder(data, settings.interval)
     connection = wait_for_postgres(settings, Role.TRAINER)
     try:
-        return history_of_warehouse(connection, settings.interval)
+        return history_of_warehouse(connection, settings.interval, settings.training_max_readings)
     finally:
         connection.close()
 
