@@ -14,9 +14,10 @@ from Predictor.closed_hours import ClosedHour
 from Predictor.forecasting.model_store import load, save, write
 from Predictor.prediction_processing import PredictionProcessing
 from Sensor_core.errors import RetriableError
-from Setup.buildings_info import fill_cache
+from Setup.cache_filling import fill_cache
 from Setup.kafka_initialization import Publisher
 from Setup.postgres import Role, connect
+from Setup.redis_client import STATE_KEY
 from tests.integration.test_consumers import consume_until
 from Training_scripts import fitting, samples
 from Training_scripts.sources import history_of_warehouse
@@ -76,9 +77,17 @@ def start(world, redis_client):
         yield lambda **changes: PredictionProcessing(world.model_copy(update=changes), redis_client, publisher)
 
 
-def closed(settings, after_h):
-    at = NEWEST + timedelta(hours=after_h)
-    return ClosedHour(b"", settings.interval.step_of(at), at + timedelta(hours=1))
+@pytest.fixture
+def closed(world, redis_client):
+    """Close an hour, as the redis consumer notes it."""
+
+    def close(after_h):
+        at = NEWEST + timedelta(hours=after_h)
+        step = world.interval.step_of(at)
+        redis_client.hset(STATE_KEY, "closed", str(step))
+        return ClosedHour(b"", step, at + timedelta(hours=1))
+
+    return close
 
 
 def stored(settings, postgres, hours):
@@ -101,16 +110,17 @@ def qualities(by_building):
     return {building: quality for building, (_, quality) in sorted(by_building.items())}
 
 
-def test_whatever_is_taken_away_every_meter_is_forecast_every_hour(world, start, postgres, redis_client, tmp_path):
-    start().process(closed(world, 0))
-    start(weather_source="none").process(closed(world, 1))
-    start(model_dir=tmp_path / "nowhere").process(closed(world, 2))
+def test_whatever_is_taken_away_every_meter_is_forecast_every_hour(world, start, closed, postgres, redis_client):
+    start().process(closed(0))
+    start(weather_source="none").process(closed(1))
+    start(model_dir=world.model_dir / "nowhere").process(closed(2))
     predictor = start()
+    hour = closed(3)
     redis_client.flushall()
     with pytest.raises(RetriableError, match="no metadata"):
-        predictor.process(closed(world, 3))
+        predictor.process(hour)
     fill_cache(world, redis_client)
-    predictor.process(closed(world, 3))
+    predictor.process(closed(3))
     found = stored(world, postgres, hours=4)
     assert {hour: qualities(rows) for hour, rows in found.items()} == {
         0: WITH_EVERYTHING,
@@ -120,7 +130,7 @@ def test_whatever_is_taken_away_every_meter_is_forecast_every_hour(world, start,
     }
 
 
-def test_without_any_history_the_peers_stand_in(world, start, postgres, redis_client):
+def test_without_any_history_the_peers_stand_in(world, start, closed, postgres, redis_client):
     """All that is left of the past lies before what forecasts look at."""
     with postgres.cursor() as cursor:
         cursor.execute("DELETE FROM readings WHERE \"timestamp\" > '2016-07-25Z'")
@@ -129,31 +139,31 @@ def test_without_any_history_the_peers_stand_in(world, start, postgres, redis_cl
         )
     redis_client.flushall()
     fill_cache(world, redis_client)
-    start().process(closed(world, 0))
+    start().process(closed(0))
     assert qualities(stored(world, postgres, hours=1)[0]) == dict.fromkeys(WITH_EVERYTHING, "peers")
 
 
-def test_a_running_predictor_takes_a_new_model_over_and_refuses_a_broken_one(world, start, postgres, caplog):
+def test_a_running_predictor_takes_a_new_model_over_and_refuses_a_broken_one(world, start, closed, postgres, caplog):
     predictor, root, first = start(), world.model_dir, load(world.model_dir)
-    predictor.process(closed(world, 0))
+    predictor.process(closed(0))
     second = save(root, msgspec.structs.replace(first.card, seed=2), first.boosters)
-    predictor.process(closed(world, 1))
+    predictor.process(closed(1))
     third = write(root, msgspec.structs.replace(first.card, seed=3), first.boosters)
     file = next((root / third).glob("*.txt.gz"))
     whole = file.read_bytes()
     file.write_bytes(whole[:100])
     (root / "current").write_text(third)
     for hour in (2, 3):
-        predictor.process(closed(world, hour))
+        predictor.process(closed(hour))
     assert [r.message for r in caplog.records if "restore or retrain" in r.message] == [
         f"keeping {second}: {file} is not the file that its card describes: restore or retrain"
     ], "said once"
     file.write_bytes(whole)
-    predictor.process(closed(world, 4))
+    predictor.process(closed(4))
     card = root / third / "card.json"
     card.write_bytes(card.read_bytes().replace(b'"seed": 3', b'"seed": 4'))
     (root / "current").write_bytes(b"\xff\xfe")
-    predictor.process(closed(world, 5))
+    predictor.process(closed(5))
     found = stored(world, postgres, hours=6)
     used = {hour: {model for model, _ in rows.values()} for hour, rows in found.items()}
     assert used == {0: {first.name}, 1: {second}, 2: {second}, 3: {second}, 4: {third}, 5: {third}}
