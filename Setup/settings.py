@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     predictor_threads: PositiveInt = 1
     training_every_h: PositiveFloat = 24.0
     training_min_history_h: PositiveInt = 672
-    training_max_readings: PositiveInt = 5_000_000
+    training_max_readings: PositiveInt = 2_500_000
     training_test_h: int = Field(default=336, ge=48)
     training_keep_versions: PositiveInt = 5
     scoring_every_s: PositiveFloat = 60.0

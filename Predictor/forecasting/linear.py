@@ -28,6 +28,8 @@ _BOUND: Final = 3.0
 _RIDGE: Final = 1e-3
 _HUBER_ROUNDS: Final = 4
 _HUBER_WIDTH: Final = 1.5
+_ROWS_AT_ONCE: Final = 32_768
+"""Bounds the memory of a prediction."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,23 @@ class LinearMember:
             row_weight: Weight of each row.
             ridge: How strongly weights are held at zero.
         """
-        inputs, block = _inputs(values), _block(values)
-        weights = np.zeros((len(LAST_HOUR_OF_BLOCK), inputs.shape[1]))
+        block = _block(values)
+        weights = np.zeros((len(LAST_HOUR_OF_BLOCK), _inputs(values[:0]).shape[1]))
         for index in range(len(weights)):
             rows = block == index
             if rows.any():
-                weights[index] = _robust_ridge(inputs[rows], target[rows], row_weight[rows], ridge)
+                weights[index] = _robust_ridge(_inputs(values[rows]), target[rows], row_weight[rows], ridge)
         return cls(weights)
 
     def predict(self, values: Floats32) -> Floats:
         """Expected deviation from the anchor in units of scale, shape ``(rows,)``."""
-        return np.asarray(np.einsum("rf,rf->r", _inputs(values), self.weights[_block(values)]))
+        expected = np.empty(len(values))
+        for start in range(0, len(values), _ROWS_AT_ONCE):
+            part = values[start : start + _ROWS_AT_ONCE]
+            np.einsum(
+                "rf,rf->r", _inputs(part), self.weights[_block(part)], out=expected[start : start + _ROWS_AT_ONCE]
+            )
+        return expected
 
 
 def _column(name: str) -> int:
