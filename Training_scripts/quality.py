@@ -37,16 +37,38 @@ class Masked:
         return ", ".join(f"{count} {name}" for name, count in found.items() if count) or "nothing"
 
 
-def trusted(history: EnergyHistory) -> tuple[EnergyHistory, Masked]:
+@dataclass(frozen=True)
+class Trusted:
+    """The past without readings that are no truth to learn from.
+
+    Attributes:
+        history: For origins at which the meter reads as usual.
+        outages: For origins within a drop-out: that it lasts is a truth, that it begins is none.
+        masked: What is missing in ``history``.
+    """
+
+    history: EnergyHistory
+    outages: EnergyHistory
+    masked: Masked
+
+    def truth(self, origin: int) -> Floats:
+        """Readings after ``origin`` to learn from [kWh], shape ``(M, horizon)``; NaN where there is none."""
+        column = origin - self.history.first
+        inside = np.isnan(self.history.readings_kwh[:, column]) & ~np.isnan(self.outages.readings_kwh[:, column])
+        return np.where(inside[:, None], self.outages.truth(origin), self.history.truth(origin))
+
+
+def trusted(history: EnergyHistory) -> Trusted:
     """Take out readings that are no truth to learn from."""
     per_hour = history.interval.steps_per_hour
     readings = history.readings_kwh
     flat = stuck(readings, per_hour) & ~np.isnan(readings)
     spikes, dropped = implausible(np.where(flat, np.nan, readings), per_hour)
     changed = after_unit_change(readings, history.interval.steps_per_day) & ~np.isnan(readings)
-    masks = (flat, spikes, dropped, changed)
-    kept = np.where(np.logical_or.reduce(masks), np.nan, readings)
-    return replace(history, readings_kwh=kept), Masked(*(int(mask.sum()) for mask in masks))
+    outages = np.where(flat | spikes | changed, np.nan, readings)
+    counts = Masked(*(int(mask.sum()) for mask in (flat, spikes, dropped, changed)))
+    kept = replace(history, readings_kwh=np.where(dropped, np.nan, outages))
+    return Trusted(kept, replace(history, readings_kwh=outages), counts)
 
 
 def after_unit_change(readings: Floats, steps_per_day: int) -> Flags:

@@ -11,7 +11,7 @@ from Predictor.forecasting.fallback import can_be_modelled
 from Predictor.forecasting.features import build_features
 from Predictor.forecasting.snapshot import Flags, Floats, Floats32, Ints
 from Training_scripts.dataset import EnergyHistory
-from Training_scripts.quality import Masked, trusted
+from Training_scripts.quality import Masked, Trusted, trusted
 
 MAX_ROWS: Final = 400_000
 SHARE_OF_ROWS: Final = ((1, 0.11), (3, 0.14), (12, 0.25), (24, 0.25), (48, 0.25))
@@ -69,7 +69,7 @@ def draw_sample(
     """
     known = history.readings_kwh.copy()
     known[:, until - history.first :] = np.nan
-    truths, masked = trusted(replace(history, readings_kwh=known))
+    truths = trusted(replace(history, readings_kwh=known))
     origins = _origins(history, until, rng)
     shares = _shares(history, len(origins))
     parts = []
@@ -81,7 +81,7 @@ def draw_sample(
         for name in ("inputs", "target", "group", "meter", "origin")
     )
     age_days = (until - origin_of) / history.interval.steps_per_day
-    return Sample(inputs, target, _weights(target, meter, age_days), group, masked)
+    return Sample(inputs, target, _weights(target, meter, age_days), group, truths.masked)
 
 
 def _origins(history: EnergyHistory, until: int, rng: np.random.Generator) -> Ints:
@@ -103,7 +103,7 @@ def _shares(history: EnergyHistory, origins: int) -> Floats:
 
 def _rows_of(
     history: EnergyHistory,
-    truths: EnergyHistory,
+    truths: Trusted,
     origin: int,
     shares: Floats,
     rng: np.random.Generator,

@@ -175,7 +175,7 @@ def _levels(profiles: Profiles, past: Past, grid: LocalGrid, site: Ints, sph: in
     levels["weekday_profile"] = np.take_along_axis(_joined(profiles.weekday), at, axis=1)
     levels["daily_profile"] = np.take_along_axis(_joined(profiles.daily), at, axis=1)
     levels |= {f"reading_{h}": past.raw[:, -1 - h * sph, None] for h in (0, 1, 2, 3, 4, 5, 7, 11, 23)}
-    levels |= {f"mean_{h}": mean_of(past.believed[:, -h * sph :])[:, None] for h in (3, 24)}
+    levels |= {f"mean_{h}": mean_of(past.raw[:, -h * sph :])[:, None] for h in (3, 24)}
     return levels | {"mean_35_days": past.mean[:, None]}
 
 

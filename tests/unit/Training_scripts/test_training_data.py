@@ -176,9 +176,9 @@ def test_a_stuck_meter_is_no_target():
     values = history.readings_kwh.copy()
     values[:, -200:] = 3.0
     stuck = replace(history, readings_kwh=values)
-    kept, masked = trusted(stuck)
-    assert np.isnan(kept.readings_kwh[:, -200:]).all()
-    assert masked.flat == 200 * 6
+    kept = trusted(stuck)
+    assert np.isnan(kept.history.readings_kwh[:, -200:]).all()
+    assert kept.masked.flat == 200 * 6
     assert len(draw(stuck, ORIGIN).target) < len(draw(history, ORIGIN).target)
 
 
@@ -248,8 +248,8 @@ def test_spikes_drop_outs_and_the_weeks_after_a_change_of_unit_are_no_truth_to_l
     values[1, 600:605] = 0.0
     values[2, 700:] *= 3.412
     values[3, 700:] *= 0.55  # a level that is no unit
-    kept, masked = trusted(replace(history, readings_kwh=values))
-    gone = np.isnan(kept.readings_kwh)
+    kept = trusted(replace(history, readings_kwh=values))
+    gone, masked = np.isnan(kept.history.readings_kwh), kept.masked
     assert np.flatnonzero(gone[0]).tolist() == [500]
     assert np.flatnonzero(gone[1]).tolist() == list(range(600, 605))
     assert gone[2, 720:1000].all()
@@ -257,3 +257,14 @@ def test_spikes_drop_outs_and_the_weeks_after_a_change_of_unit_are_no_truth_to_l
     assert not gone[3:].any()
     assert (masked.spikes, masked.dropped, masked.flat) == (1, 5, 0)
     assert str(masked) == f"1 spikes, 5 dropped, {masked.unit_changes} unit changes"
+
+
+def test_a_drop_out_is_a_truth_only_for_origins_within_it():
+    history = regular_history(days=45)
+    values = history.readings_kwh.copy()
+    values[1, 600:610] = 0.0
+    kept = trusted(replace(history, readings_kwh=values))
+    before, within = (kept.truth(history.first + column)[1] for column in (598, 604))
+    assert np.flatnonzero(np.isnan(before)).tolist() == list(range(1, 11))
+    assert within[:5].tolist() == [0.0] * 5
+    assert within[5] > 0
