@@ -9,7 +9,8 @@ import pytest
 from Predictor.closed_hours import ClosedHour
 from Predictor.forecasting.forecaster import Forecaster
 from Predictor.prediction_processing import PredictionProcessing
-from Setup.buildings_info import fill_cache, upload_metadata
+from Setup.buildings_info import upload_metadata
+from Setup.cache_filling import fill_cache
 from Setup.data_folder import DataFolder
 from Setup.history_loading import load_history
 from Setup.kafka_initialization import Publisher
