@@ -1,8 +1,8 @@
--- An issued forecast is never overwritten: the first write wins. One that comes after intervals that it forecasts were
--- scored makes their days due again.
+-- An issued forecast is never overwritten: the first write wins, in one batch as well. One that comes after intervals
+-- that it forecasts were scored makes their days due again.
 WITH inserted AS (
     INSERT INTO forecasts SELECT * FROM staged_forecasts
-    ORDER BY building_id, meter, issued_at
+    ORDER BY building_id, meter, issued_at, made_at
     ON CONFLICT (building_id, meter, issued_at) DO NOTHING
     RETURNING building_id, meter, issued_at
 )
