@@ -1,6 +1,7 @@
 """The hours that wait for a forecast: a Redis stream, read in order by the one predictor that has the lease."""
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -59,8 +60,8 @@ class ClosedHours:
             return bool(self._renew(keys=[LEASE_KEY], args=[self._token, LEASE_MS]))
 
     def resign(self) -> None:
-        """Give the lease back."""
-        with curable_errors():
+        """Give the lease back; while Redis is away it runs out by itself."""
+        with suppress(RetriableError), curable_errors():
             self._release(keys=[LEASE_KEY], args=[self._token])
 
     def next(self, wait_ms: int) -> ClosedHour | None:

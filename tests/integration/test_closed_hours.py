@@ -104,6 +104,10 @@ def test_the_lease_of_a_predictor_that_fell_silent_runs_out(redis_client, hours,
 
 def test_a_redis_that_does_not_answer_says_that_waiting_may_help(settings):
     hours = ClosedHours(make_client(settings.model_copy(update={"redis_port": 9})))
-    for call in (hours.lead, hours.resign, lambda: hours.next(1)):
+    for call in (hours.lead, lambda: hours.next(1)):
         with pytest.raises(RetriableError):
             call()
+
+
+def test_a_predictor_that_stops_while_redis_is_away_leaves_its_lease_to_run_out(settings):
+    ClosedHours(make_client(settings.model_copy(update={"redis_port": 9}))).resign()
