@@ -11,12 +11,13 @@ Why each override stands here (measured on kafka-python 3.0.12):
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
 from Sensor_core.errors import RetriableError
 from Setup.lifecycle import Stop, wait_for
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_HEADER: Final = "schema"
 MAX_IN_FLIGHT: Final = 10_000
+STOP_GRACE_S: Final = 2.0
+"""How long a process that is to stop waits for acknowledgements. [s]"""
 _HOUR_MS: Final = 3_600_000
 
 
@@ -178,6 +181,7 @@ class Publisher:
 
     def __init__(self, settings: Settings, client_id: str, stop: Stop | None = None) -> None:
         self._room = threading.Semaphore(MAX_IN_FLIGHT)
+        self._stop = stop or Stop()
         self._failure: BaseException | None = None
         self._producer = wait_for(
             "Kafka",
@@ -194,10 +198,12 @@ class Publisher:
         """Hand over one message; blocks while too many are unacknowledged.
 
         Raises:
-            RetriableError: An earlier message was not acknowledged in time.
+            RetriableError: An earlier message was not acknowledged in time, or the process is to stop meanwhile.
         """
         self._raise_failure()
-        self._room.acquire()
+        while not self._room.acquire(timeout=STOP_GRACE_S):
+            if self._stop.is_set():
+                raise RetriableError("Kafka: too much is not acknowledged, and the process is to stop")
         try:
             future = self._producer.send(
                 topic, value, key=key, partition=partition, headers=[(SCHEMA_HEADER, schema), *headers]
@@ -218,15 +224,21 @@ class Publisher:
             raise RetriableError(f"Kafka: {type(failure).__name__}: {failure}")
 
     def flush(self, timeout_s: float = 60.0) -> None:
-        """Wait until everything sent so far is acknowledged.
+        """Wait until everything sent so far is acknowledged; for a moment only once the process is to stop.
 
         Raises:
             RetriableError: Something was not; send it again.
         """
-        try:
-            self._producer.flush(timeout=timeout_s)
-        except KafkaError as error:
-            raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._producer.flush(timeout=min(STOP_GRACE_S, timeout_s))
+                break
+            except KafkaTimeoutError as error:
+                if self._stop.is_set() or time.monotonic() >= deadline:
+                    raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
+            except KafkaError as error:
+                raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
         self._raise_failure()
 
     def partitions_of(self, topic: str) -> list[int]:
@@ -235,7 +247,12 @@ class Publisher:
 
     def close(self) -> None:
         """Give outstanding messages a last short time and let go."""
-        self._producer.close(timeout=5)
+        try:
+            self._producer.close(timeout=STOP_GRACE_S)
+        except KafkaTimeoutError as error:
+            logger.warning("unacknowledged messages are given up: %s", error, extra={"event": "messages_given_up"})
+            self._producer._sender.force_close()  # noqa: SLF001 - close() raises before it comes to this
+            self._producer.close(timeout=STOP_GRACE_S)
 
 
 def _make_producer(settings: Settings, client_id: str) -> Any:

@@ -1,7 +1,9 @@
 """What integration tests share: one run of the real engines, and an empty place in each of them."""
 
 import dataclasses
+import gc
 import itertools
+import socket
 from collections.abc import Iterator
 
 import psycopg2
@@ -79,6 +81,26 @@ def kafka_admin(endpoints: Endpoints) -> Iterator[KafkaAdminClient]:
     admin = KafkaAdminClient(bootstrap_servers=endpoints.kafka_bootstrap)
     yield admin
     admin.close()
+
+
+@pytest.fixture
+def leaking_clients() -> Iterator[None]:
+    """For tests that stop the broker: closes the sockets that Kafka's client leaks meanwhile."""
+    yield
+    for thing in gc.get_objects():
+        if type(thing) is socket.socket and _is_stranded(thing):
+            thing.close()
+
+
+def _is_stranded(candidate: socket.socket) -> bool:
+    """Whether the socket is open, and neither listens nor is connected."""
+    if candidate.fileno() == -1 or candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return False
+    try:
+        candidate.getpeername()
+    except OSError:
+        return True
+    return False
 
 
 def _connect(endpoints: Endpoints, database: str) -> psycopg2.extensions.connection:
