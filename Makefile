@@ -1,5 +1,6 @@
 # make run    the whole pipeline on this machine; options go into ARGS: make run ARGS="--data DIR --hours 48"
 # make test   the tests; a selection goes into ARGS: make test ARGS="tests/unit -k replay"
+# make soak   half an hour of random kills, checked; shorter: make soak ARGS="--minutes 5"
 # make lint   formatting, style, types and the direction of imports
 # make secrets, make clean
 # All it needs is Python 3.11 or newer, by another name if need be: make run PYTHON=python3.12
@@ -11,13 +12,16 @@ BIN := $(VENV)/bin
 PROJECT := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test lint secrets clean
+.PHONY: run test soak lint secrets clean
 
 run: $(VENV)/installed-run
 	@exec $(BIN)/energy-run $(ARGS)
 
 test: $(VENV)/installed-dev
 	@exec $(BIN)/pytest $(ARGS)
+
+soak: $(VENV)/installed-dev
+	@exec $(BIN)/python -m benchmarks.soak $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

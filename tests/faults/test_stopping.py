@@ -1,0 +1,117 @@
+"""SIGTERM stops a service within seconds and leaves nothing to do again; a backlog fits into memory."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from Sensor_core.reading import READING_SCHEMA
+from Setup.kafka_initialization import Publisher
+from tests.faults.publishing import PublishingThread
+from tests.faults.running import started, wait_until
+from tests.faults.stack import STEADY, Stack, service_of
+from tests.faults.stream import METERS, Reading, Stream, kwh_of
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("leaking_clients"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+STOPPED_WITHIN_S = 10.0
+WAITING_MESSAGES = 300_000
+MOST_GROWTH_BYTES = 300 * 1024 * 1024
+NEVER = {"batch_max_age_s": 3600.0, "batch_updates": 10_000, "batch_max_messages": 1_000_000}
+
+
+def stopped_after_s(stack: Stack, name: str) -> float:
+    """SIGTERM to a service; it has to end with 0."""
+    child = stack.child(name)
+    stack.process(name)
+    begun = time.monotonic()
+    child.terminate()
+    assert child._process.wait(timeout=60) == 0, child.last_lines()
+    return time.monotonic() - begun
+
+
+def test_a_stopping_consumer_stores_what_it_has_read(make_stack, seed):
+    stream = Stream(seed, 10)
+    services = [service_of("postgre_consumer")]
+    stack = make_stack(services, **NEVER)
+    started(stack, stream)
+    PublishingThread(stream, stack.settings, 0.0).finish()
+    log, malformed = stack.logs / "postgre_consumer.log", sum(m.is_dead for u in stream.updates for m in u)
+    wait_until(lambda: log.read_text().count("dead letter from") == malformed, stack, "the last message")
+    time.sleep(1)  # the last update's ticks follow its malformed message
+    assert stack.ask("SELECT count(*) FROM consumer_offsets") == [(0,)]
+    took_s = stopped_after_s(stack, "postgre_consumer")
+    ends = {p: end for p, end in stack.end_offsets().items() if p[0] == stack.settings.topic_postgre}
+    stored = stack.stored_offsets()
+    print(f"stopped and drained after {took_s:.1f} s")
+    assert {p: stored[p] for p in ends} == ends
+    assert took_s < STOPPED_WITHIN_S
+
+
+@pytest.mark.parametrize("away", [None, "postgres", "redis", "kafka"])
+def test_every_service_stops_in_time_whatever_is_away(away, make_stack, seed):
+    stream = Stream(seed, 100)
+    stack = make_stack()
+    started(stack, stream)
+    publishing = PublishingThread(stream, stack.settings, 0.1)
+    try:
+        wait_until(lambda: stack.has_forecast(stream.start_of(0)), stack, "the first forecasts")
+        with gone(stack, away):
+            time.sleep(1)
+            took_s = {name: round(stopped_after_s(stack, name), 1) for name in STEADY}
+    finally:
+        publishing.give_up()
+    print(f"{away or 'nothing'} away: stopped after {took_s}")
+    assert max(took_s.values()) < STOPPED_WITHIN_S
+
+
+@contextmanager
+def gone(stack: Stack, engine: str | None) -> Iterator[None]:
+    if engine is None:
+        yield
+        return
+    stack.engines.kill(engine)
+    try:
+        yield
+    finally:
+        stack.engines.restart(engine)
+
+
+def test_a_backlog_takes_no_more_memory_than_a_batch(make_stack, seed):
+    stack = make_stack([service_of("postgre_consumer")])
+    started(stack, Stream(seed, 1))
+    PublishingThread(Stream(seed, 1), stack.settings, 0.0).finish()
+    wait_until(lambda: bool(stack.ask("SELECT FROM consumer_offsets")), stack, "the first batch")
+    process = stack.process("postgre_consumer")
+    before = process.memory_info().rss
+    with gone(stack, "postgres"):
+        publish_many(stack, WAITING_MESSAGES)
+        rss = []
+        for _ in range(20):
+            time.sleep(0.5)
+            rss.append(process.memory_info().rss)
+    assert process.is_running()
+    ends = stack.end_offsets()
+    wait_until(lambda: stack.has_stored({p: e for p, e in ends.items() if "postgre" in p[0]}), stack, "catching up")
+    after = process.memory_info().rss
+    print(f"RSS [MB]: {before >> 20} at rest, {max(rss) >> 20} with {WAITING_MESSAGES} waiting, {after >> 20} after")
+    assert max(rss) - before < MOST_GROWTH_BYTES
+
+
+def publish_many(stack: Stack, count: int) -> None:
+    stream = Stream(0, 0)
+    publisher = Publisher(stack.settings, "faults")
+    for number in range(count):
+        hour, place = divmod(number, len(METERS))
+        building, meter = METERS[place]
+        start = stream.start_of(hour % 24)
+        known_at = stream.start_of(hour + 1)
+        message = Reading(building, meter, start, kwh_of(building, meter, hour), known_at).message()
+        publisher.send(stack.settings.topic_postgre, message.value, key=message.key, schema=READING_SCHEMA)
+    publisher.flush()
+    publisher.close()

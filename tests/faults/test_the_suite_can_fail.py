@@ -1,0 +1,78 @@
+"""The checker names every kind of damage, and a consumer without its guard is found out."""
+
+import random
+import time
+
+import pytest
+
+from tests.faults.checker import check
+from tests.faults.faults import Fault, variant
+from tests.faults.publishing import PublishingThread
+from tests.faults.running import run, started, wait_until
+from tests.faults.stack import Stack, service_of
+from tests.faults.stream import Stream
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("leaking_clients"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+HOURS = 24
+DAMAGE = {
+    "DELETE FROM readings WHERE building_id = 0 AND \"timestamp\" = '2016-09-02 01:00+00'": ("lost", "readings"),
+    "INSERT INTO readings VALUES (0, 3, '2016-09-02', 1, '2016-09-02 01:00+00')": ("doubled", "readings"),
+    "UPDATE readings SET meter_reading_kwh = 1 WHERE building_id = 20 AND meter = 0": ("wrong", "readings"),
+    "DELETE FROM reading_revisions": ("lost", "revisions"),
+    "INSERT INTO reading_revisions VALUES (0, 0, '2016-09-02 05:00', '2016-09-02 06:00', 1)": ("doubled", "revisions"),
+    "UPDATE site_totals SET energy_kwh = energy_kwh + 1 WHERE site_id = 1": ("wrong", "site_totals"),
+    "UPDATE site_totals SET meters_reported = meters_reported + 1 WHERE site_id = 2": ("wrong", "site_totals"),
+    "DELETE FROM dead_letters": ("lost", "dead_letters"),
+    "DELETE FROM forecasts WHERE building_id = 21 AND issued_at = '2016-09-02 03:00+00'": ("lost", "meter-hours"),
+    "UPDATE forecasts SET made_at = made_at + interval '1 s' WHERE building_id = 22": ("wrong", "forecasts"),
+    "DELETE FROM aggregate_forecasts WHERE site_id IS NULL": ("lost", "total-hours"),
+    "UPDATE weather SET air_temperature_c = 0 WHERE site_id = 1": ("wrong", "weather"),
+    "UPDATE meters SET first_seen = first_seen + interval '1 h'": ("wrong", "first_seen"),
+    "UPDATE consumer_offsets SET next_offset = next_offset + 1": ("wrong", "offsets"),
+    "INSERT INTO data_gaps VALUES ('t', 0, 1, 2)": ("doubled", "gaps"),
+}
+
+
+def test_the_checker_names_every_damage(make_stack, seed):
+    stream = Stream(seed, HOURS)
+    stack = make_stack()
+    before = started(stack, stream)
+    PublishingThread(stream, stack.settings, 0.0).finish()
+    wait_until(stack.is_quiet, stack, "quiet")
+    assert check(stack, before)[0].is_clean()
+    for statement in DAMAGE:
+        _execute(stack, statement)
+    stack.redis.delete("energy:ring:0:0")
+    findings, _, _ = check(stack, before)
+    found = {(kind, table) for kind in ("lost", "doubled", "wrong") for table in getattr(findings, kind)}
+    assert found >= {*DAMAGE.values(), ("lost", "rings")}
+
+
+def _execute(stack: Stack, statement: str) -> None:
+    connection = stack.connect()
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        assert cursor.rowcount > 0, statement
+    connection.close()
+
+
+def come_and_go(stack: Stack, rng: random.Random) -> float:
+    """A further consumer joins the group for a moment, which takes and returns partitions."""
+    stack.add(guest := variant("unguarded", "postgre_consumer", rng.randrange(2, 10**6)))
+    time.sleep(rng.uniform(3, 5))
+    stack.child(guest.name).terminate()
+    return time.monotonic()
+
+
+def test_without_the_offset_guard_readings_are_lost(make_stack, seed):
+    services = [service_of("predictor"), service_of("redis_consumer"), variant("unguarded", "postgre_consumer")]
+    fault = Fault(come_and_go, services)
+    stack = make_stack(fault.services)
+    outcome = run(stack, Stream(seed, 100), fault, times=3)
+    print(f"unguarded, seed {seed}:\n{outcome.findings}")
+    assert outcome.findings.lost["readings"]
