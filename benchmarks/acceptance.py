@@ -56,6 +56,7 @@ MUST_BE_EMPTY = {
         WHERE t.energy_kwh IS NULL OR r.kwh IS NULL
            OR abs(t.energy_kwh - r.kwh) > 1e-6 OR t.meters_reported <> r.reported""",
 }
+FORECAST_UNTIL = "SELECT coalesce(extract(epoch FROM forecast_until)::bigint, 0) FROM pipeline_status"
 MISSING_FORECASTS = """
     SELECT count(*) FROM meters m
     CROSS JOIN LATERAL generate_series(greatest(m.first_seen, to_timestamp({first})), to_timestamp({last}),
@@ -82,3 +83,10 @@ def wait_until(holds: Callable[[], bool], what: str, within_s: float = STORED_WI
         if time.monotonic() > deadline:
             raise RunFailedError(f"not within {within_s:g} s: {what}")
         time.sleep(1)
+
+
+def wait_for_forecasts(query: Query, first: int, last: int, within_s: float) -> None:
+    """Wait until every meter has a forecast for every hour; the cheap question first, for it is asked all the time."""
+    wait_until(lambda: int(query(FORECAST_UNTIL)[0][0]) >= last, "forecasts reach the last hour", within_s)
+    missing = MISSING_FORECASTS.format(first=first, last=last)
+    wait_until(lambda: query(missing) == [["0"]], "every meter has a forecast every hour", 60)

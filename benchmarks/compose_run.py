@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acceptance import MISSING_FORECASTS, STORED_UNTIL, RunFailedError, check_tables, utc, wait_until
+from acceptance import STORED_UNTIL, RunFailedError, check_tables, utc, wait_for_forecasts, wait_until
 from reference_readings import Reading, expected_readings
 from rich.console import Console
 from rich.table import Table
@@ -179,8 +179,7 @@ def perform(name: str, options: argparse.Namespace, expected: dict[Reading, floa
         stored = time.monotonic()
         digest = check_tables(stack.query, expected)
         if "predictor" in stack.services():
-            sql = MISSING_FORECASTS.format(first=first, last=last)
-            wait_until(lambda: stack.query(sql) == [["0"]], "every meter has a forecast every hour", options.within)
+            wait_for_forecasts(stack.query, first, last, options.within)
         forecast = time.monotonic()
     except RunFailedError:
         console.print(stack.compose("logs", "--tail", "20"), markup=False)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from acceptance import MISSING_FORECASTS, STORED_UNTIL, Query, RunFailedError, check_tables, wait_until
+from acceptance import STORED_UNTIL, Query, RunFailedError, check_tables, wait_for_forecasts, wait_until
 from reference_readings import expected_readings
 from rich.console import Console
 from rich.table import Table
@@ -77,8 +77,7 @@ def replay(data: Path, within_s: float) -> list[str]:
             first_forecast = time.monotonic()
             wait_until(lambda: stored_until(run.query) >= last, "everything is stored", within_s)
             stored = time.monotonic()
-            sql = MISSING_FORECASTS.format(first=first, last=last)
-            wait_until(lambda: run.query(sql) == [["0"]], "every meter has a forecast every hour", within_s)
+            wait_for_forecasts(run.query, first, last, within_s)
             forecast = time.monotonic()
             digest = check_tables(run.query, expected)
             forecasts = run.query("SELECT count(*) FROM forecasts")[0][0]

@@ -21,7 +21,7 @@ KAFKA = "org.apache.kafka:kafka_2.13:4.3.0"
 # Kafka logs through it; resolved by itself, for its POM would pull other versions of Kafka's own jars.
 _LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 _ANSWER_WITHIN_MS = 3000
-# One compiler, the quick one: a start takes 2.2 s of processor time instead of 3.7, and the clients are what limits a run.
+# One compiler, the quick one: a start takes 2.2 s of processor time instead of 3.7; clients are what limits a run.
 _JVM = (
     "-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError "
     "-Djava.awt.headless=true -Dorg.apache.logging.log4j.level=WARN"
