@@ -4,10 +4,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from Consumers.decoding import Message, Partition, Record
 from Sensor_core.interval import Interval
 from Sensor_core.reading import Reading, Tick
+
+_SETTLED_S: Final = 0.25
+"""What holds no part of an update (the forecasts of an hour) is written once nothing more has come for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,10 @@ class Buffer:
         self._entries: dict[Partition, list[Entry]] = {}
         self._next: dict[Partition, int | None] = {}
         self._ticks = 0
+        self._readings = 0
         self._size = 0
         self._oldest: float | None = None
+        self._newest = 0.0
 
     @property
     def partitions(self) -> frozenset[Partition]:
@@ -84,8 +90,9 @@ class Buffer:
 
     def add(self, partition: Partition, entries: list[Entry]) -> None:
         """Append messages of one partition, in order."""
-        if entries and self._oldest is None:
-            self._oldest = self._clock()
+        if entries:
+            self._newest = self._clock()
+            self._oldest = self._newest if self._oldest is None else self._oldest
         self._entries[partition].extend(entries)
         self._count(entries, +1)
 
@@ -97,8 +104,10 @@ class Buffer:
         """Whether a batch should be written now."""
         if self._oldest is None:
             return False
+        now = self._clock()
         enough_ticks = self._ticks >= self._policy.updates * max(1, len(self._entries))
-        return enough_ticks or self.is_full() or self._clock() - self._oldest >= self._policy.max_age_s
+        is_settled = not (self._ticks or self._readings) and now - self._newest >= _SETTLED_S
+        return enough_ticks or is_settled or self.is_full() or now - self._oldest >= self._policy.max_age_s
 
     def oldest_step(self) -> int | None:
         """The earliest step among the first messages of the partitions."""
@@ -140,5 +149,7 @@ class Buffer:
         return None
 
     def _count(self, entries: list[Entry], sign: int) -> None:
-        self._size += sign * len(entries)
-        self._ticks += sign * [type(record) for _, _, record in entries].count(Tick)
+        kinds = [type(record) for _, _, record in entries]
+        self._size += sign * len(kinds)
+        self._ticks += sign * kinds.count(Tick)
+        self._readings += sign * kinds.count(Reading)

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     weather_source: Literal["replay", "open-meteo", "none"] = "replay"
     open_meteo_url: str = "https://api.open-meteo.com/v1/forecast"
     model_dir: Path = Path("Predictor/model")
-    predictor_threads: PositiveInt = 1
+    predictor_threads: PositiveInt = 2
     training_every_h: PositiveFloat = 24.0
     training_min_history_h: PositiveInt = 672
     training_max_readings: PositiveInt = 2_500_000

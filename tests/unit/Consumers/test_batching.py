@@ -6,6 +6,7 @@ import pytest
 
 from Consumers.batching import Buffer, Policy, Span
 from Consumers.testing import make_message
+from Sensor_core.forecast import MeterForecast
 from Sensor_core.interval import Interval
 from Sensor_core.reading import Tick
 from Sensor_core.testing import FIRST_HOUR, make_reading
@@ -45,6 +46,14 @@ def tick(hour):
     return Tick(timestamp, timestamp + timedelta(hours=1))
 
 
+def make_forecast():
+    course = [1.0] * HOURLY.horizon
+    return MeterForecast(
+        building_id=1, meter=0, issued_at=FIRST_HOUR, made_at=FIRST_HOUR + timedelta(hours=1),
+        model="model", quality="full", q10=course, q50=course, q90=course,
+    )  # fmt: skip
+
+
 def entries(first_offset, *records):
     """Buffer entries at consecutive offsets; None for a message that became a dead letter."""
     return [
@@ -81,6 +90,20 @@ def test_a_batch_is_due_when_its_oldest_message_is_old_enough(make_buffer, clock
     clock.now += 0.1
     assert buffer.is_due()
     buffer.cut(None)
+    assert not buffer.is_due()
+
+
+def test_what_holds_no_part_of_an_update_is_due_once_nothing_more_comes(make_buffer, clock):
+    buffer = make_buffer(max_age_s=5)
+    buffer.add(LEFT, entries(10, make_forecast()))
+    clock.now += 0.2
+    buffer.add(RIGHT, entries(10, None))
+    clock.now += 0.2
+    assert not buffer.is_due()
+    clock.now += 0.1
+    assert buffer.is_due()
+    buffer.add(LEFT, entries(11, make_reading()))
+    clock.now += 0.3
     assert not buffer.is_due()
 
 
