@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     # Consumers
     batch_updates: PositiveInt = 3
     batch_max_age_s: PositiveFloat = 2.0
-    batch_max_messages: PositiveInt = 20_000
+    batch_max_messages: PositiveInt = 50_000
     max_ahead_h: PositiveInt = 48
     dead_letter_limit: float = Field(default=0.2, ge=0, le=1)
     dead_letter_window: PositiveInt = 1000
