@@ -6,7 +6,7 @@ from Consumers.batching import Policy
 from Consumers.history import History
 from Consumers.service import consume
 from Setup.lifecycle import Stop, run_service, service_arguments
-from Setup.redis_client import wait_for_redis
+from Setup.redis_client import User, wait_for_redis
 from Setup.settings import Settings
 
 GROUP = "redis_consumer"
@@ -18,7 +18,7 @@ def run(settings: Settings, stop: Stop) -> None:
 
     def make_store(consumer: Any) -> History:
         partitions = len(consumer.partitions_for_topic(settings.topic_redis))
-        return History(settings, wait_for_redis(settings, stop), partitions)
+        return History(settings, wait_for_redis(settings, User.REDIS_CONSUMER, stop), partitions)
 
     policy = Policy(updates=1, max_age_s=AT_ONCE_S, max_messages=settings.batch_max_messages)
     consume(settings, stop, group=GROUP, topics=[settings.topic_redis], make_store=make_store, policy=policy)

@@ -26,7 +26,7 @@ from Setup.kafka_initialization import Publisher
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service, service_arguments
 from Setup.metrics import FORECAST_HOUR, FORECAST_MADE, FORECAST_TIME, FORECASTS, HEALTH
 from Setup.postgres import Role
-from Setup.redis_client import Client, wait_for_redis
+from Setup.redis_client import Client, User, wait_for_redis
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class Progress:
 
 def run(settings: Settings, stop: Stop) -> None:
     """Forecast until told to stop."""
-    client = wait_for_redis(settings, stop)
+    client = wait_for_redis(settings, User.PREDICTOR, stop)
     publisher = Publisher(settings, "predictor", stop)
     hours = ClosedHours(client)
     processing = PredictionProcessing(settings, client, publisher)

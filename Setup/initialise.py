@@ -13,7 +13,7 @@ from Setup.history_loading import load_demonstration, load_history
 from Setup.kafka_initialization import wait_for_topics
 from Setup.lifecycle import Stop, run_service
 from Setup.postgres import Role, migrate, set_passwords, wait_for_postgres
-from Setup.redis_client import wait_for_redis
+from Setup.redis_client import User, wait_for_redis
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def prepare(settings: Settings, stop: Stop, *, demonstration: bool) -> None:
         connection.close()
     for topic in wait_for_topics(settings, stop):
         logger.info("created topic %s", topic, extra={"event": "topic_created", "topic": topic})
-    client = wait_for_redis(settings, stop)
+    client = wait_for_redis(settings, User.ADMIN, stop)
     if not is_filled(client):
         fill_cache(settings, client)
 

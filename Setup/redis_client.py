@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Any, TypeAlias
 
 import redis
@@ -35,12 +36,25 @@ LEARNED_KEY = f"{PREFIX}:learned"
 LEASE_KEY = f"{PREFIX}:lease:predictor"
 
 
-def make_client(settings: Settings) -> Client:
+class User(Enum):
+    """Who connects: the Redis user, see config/redis/users.acl, and the setting that has its password."""
+
+    ADMIN = ("default", "redis_password")
+    REDIS_CONSUMER = ("energy_redis_consumer", "redis_consumer_redis_password")
+    PREDICTOR = ("energy_predictor", "predictor_redis_password")
+
+
+SERVICE_USERS = (User.REDIS_CONSUMER, User.PREDICTOR)
+
+
+def make_client(settings: Settings, user: User) -> Client:
     """Make a client that does not retry by itself: the callers' loops do."""
+    name, password_field = user.value
     return redis.Redis(
         host=settings.redis_host,
         port=settings.redis_port,
-        password=settings.redis_password.get_secret_value() or None,
+        username=name,
+        password=getattr(settings, password_field).get_secret_value(),
         socket_timeout=10,
         socket_connect_timeout=5,
         retry=Retry(NoBackoff(), 0),
@@ -56,13 +70,13 @@ def curable_errors() -> Iterator[None]:
         raise RetriableError(f"Redis: {error}") from error
 
 
-def wait_for_redis(settings: Settings, stop: Stop | None = None) -> Client:
+def wait_for_redis(settings: Settings, user: User, stop: Stop | None = None) -> Client:
     """Make a client and wait until the server answers.
 
     Raises:
         UnreachableError: No answer within START_DEADLINE_S.
     """
-    client = make_client(settings)
+    client = make_client(settings, user)
 
     def attempt() -> Client:
         with curable_errors():

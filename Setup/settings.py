@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     redis_host: str = "localhost"
     redis_port: Port = 6379
     redis_password: SecretStr = SecretStr("")
+    redis_consumer_redis_password: SecretStr = SecretStr("")
+    predictor_redis_password: SecretStr = SecretStr("")
 
     # Consumers
     batch_updates: PositiveInt = 3

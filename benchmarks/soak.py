@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from Setup.embedded.engines import PREFERRED_PORTS, Engines
+from Setup.redis_client import SERVICE_USERS
 from tests.faults.checker import Findings, check, published_again
 from tests.faults.faults import kill, kill_broker, kill_redis, restart_postgres_immediately
 from tests.faults.publishing import PublishingThread
@@ -91,7 +92,7 @@ def soak(options: argparse.Namespace, folder: Path) -> Findings:
     password = secrets.token_hex()
     ports = dict.fromkeys(PREFERRED_PORTS, 0)
     engines = Engines(folder / "engines", postgres_password=password, database="energy", redis_password=password,
-                      preferred_ports=ports)  # fmt: skip
+                      redis_users=dict.fromkeys(SERVICE_USERS, password), preferred_ports=ports)  # fmt: skip
     with engines:
         engines.start(lambda _line: None)
         with Stack(engines, password, folder / "run") as stack:

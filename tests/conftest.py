@@ -14,6 +14,7 @@ from kafka import KafkaAdminClient
 from psycopg2 import sql
 
 from Setup.embedded.engines import PREFERRED_PORTS, Endpoints, Engines
+from Setup.redis_client import SERVICE_USERS
 from tests.other_postgres import chosen_binaries, running_server
 
 ENGINE_PASSWORD = """te'st "\\ secret"""
@@ -34,6 +35,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
         postgres_password=ENGINE_PASSWORD,
         database="energy",
         redis_password=ENGINE_PASSWORD,
+        redis_users=dict.fromkeys(SERVICE_USERS, ENGINE_PASSWORD),
         preferred_ports=dict.fromkeys(PREFERRED_PORTS, 0),
     ) as running:
         running.start(lambda _: None)

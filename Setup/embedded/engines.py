@@ -18,6 +18,7 @@ from Setup.embedded.kafka_engine import KafkaEngine
 from Setup.embedded.postgres_engine import PostgresEngine, binary
 from Setup.embedded.state_folder import HOST, StateFolder, one_start_at_a_time
 from Setup.embedded.valkey_engine import ValkeyEngine
+from Setup.redis_client import User
 
 PREFERRED_PORTS = MappingProxyType({"kafka": 9092, "kafka_controller": 9093, "postgres": 5432, "redis": 6379})
 """Where a user expects the engines; another free port is taken where one of these is in use."""
@@ -46,7 +47,7 @@ class Engines:
         postgres_password: Of the superuser ``postgres``; fixed by the folder's first start.
         database: The PostgreSQL database to have.
         redis_password: Of Valkey's user ``default``.
-        redis_users: An ACL file to use in place of that password.
+        redis_users: Passwords of the services' users, or nothing: there is ``default`` only.
         preferred_ports: Ports to try first, by the names in ``PREFERRED_PORTS``; 0 for any.
     """
 
@@ -57,7 +58,7 @@ class Engines:
         postgres_password: str,
         database: str,
         redis_password: str,
-        redis_users: Path | None = None,
+        redis_users: Mapping[User, str] = MappingProxyType({}),
         preferred_ports: Mapping[str, int] = PREFERRED_PORTS,
     ) -> None:
         self._folder = StateFolder(state)

