@@ -85,3 +85,33 @@ def test_dashboards_are_provisioned_from_files_and_not_changed_in_the_browser():
     (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/energy.yaml").read_text())["providers"]
     assert (provider["folder"], provider["allowUiUpdates"]) == ("Energy", False)
     assert all(dashboard["editable"] is False for dashboard in DASHBOARDS.values())
+
+
+def alert_rules():
+    (group,) = yaml.safe_load((GRAFANA / "provisioning/alerting/pipeline.yaml").read_text())["groups"]
+    assert (group["folder"], group["orgId"]) == ("Energy", 1)
+    return group["rules"]
+
+
+def test_alerts_ask_the_one_source_and_lead_to_a_panel():
+    rules = alert_rules()
+    assert len({rule["uid"] for rule in rules}) == len({rule["title"] for rule in rules}) == 4
+    panels = {
+        (dashboard["uid"], str(p["id"])): p["title"] for dashboard in DASHBOARDS.values() for p in dashboard["panels"]
+    }
+    for rule in rules:
+        query, *expressions = rule["data"]
+        assert (query["model"]["datasource"], query["datasourceUid"]) == (SOURCE, SOURCE["uid"])
+        assert query["model"]["format"] == "time_series"
+        assert {part["datasourceUid"] for part in expressions} == {"__expr__"}
+        assert [part["refId"] for part in rule["data"]] == [part["model"]["refId"] for part in rule["data"]]
+        assert rule["condition"] == rule["data"][-1]["refId"]
+        assert (rule["annotations"]["__dashboardUid__"], rule["annotations"]["__panelId__"]) in panels
+        assert rule["annotations"]["summary"].endswith(".")
+
+
+def test_grafana_leaves_the_alerts_as_they_are():
+    """It replaces $NAME by the environment's in provisioned files, and $$ by a dollar sign."""
+    text = (GRAFANA / "provisioning/alerting/pipeline.yaml").read_text()
+    assert "$" in text
+    assert "$" not in text.replace("$$", "")
