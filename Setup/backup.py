@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from Sensor_core.errors import EnergyError
+from Setup.passwords import password_for
 from Setup.postgres import MIGRATIONS, Role, connect, run_script, set_passwords
 from Setup.settings import Settings, load_settings
 
@@ -71,7 +72,7 @@ def _run(settings: Settings, program: str, *arguments: str) -> None:
         "PGHOST": settings.postgres_host,
         "PGPORT": str(settings.postgres_port),
         "PGUSER": settings.postgres_user,
-        "PGPASSWORD": settings.postgres_password.get_secret_value(),
+        "PGPASSWORD": password_for(settings, "postgres_password", settings.postgres_host),
         "PGDATABASE": settings.postgres_db,
         "PGCONNECT_TIMEOUT": "5",
     }

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from Sensor_core.errors import DataFolderError, EnergyError, RetriableError, UnreachableError
+from Sensor_core.errors import DataFolderError, EnergyError, RetriableError, SettingsError, UnreachableError
 from Setup.metrics import HEALTH, RETRIES, served
+from Setup.passwords import warning
 from Setup.settings import Settings, load_settings
 from Setup.telemetry import configure_logging
 
@@ -57,6 +58,8 @@ def run_service(name: str, run: Callable[[Settings, Stop], None]) -> int:
     try:
         settings = load_settings()
         configure_logging(name, settings.log_level, settings.log_format)
+        if known := warning(settings):
+            logger.warning(known, extra={"event": "known_passwords"})
     except EnergyError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return SETTINGS_ERROR
@@ -65,12 +68,18 @@ def run_service(name: str, run: Callable[[Settings, Stop], None]) -> int:
             run(settings, stop)
     except EnergyError as error:
         logger.error("%s", error, extra={"event": "service_failed"})  # noqa: TRY400 - its text says it all
-        return DATA_ERROR if isinstance(error, DataFolderError) else 1
+        return _exit_code(error)
     except Exception:
         logger.exception("unexpected error", extra={"event": "service_crashed"})
         return 70
     logger.info("stopped", extra={"event": "service_stopped"})
     return 0
+
+
+def _exit_code(error: EnergyError) -> int:
+    if isinstance(error, SettingsError):
+        return SETTINGS_ERROR
+    return DATA_ERROR if isinstance(error, DataFolderError) else 1
 
 
 def service_arguments(description: str, arguments: list[str] | None) -> argparse.Namespace:

@@ -12,9 +12,11 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in lower case
+from psycopg2.extensions import encrypt_password
 
 from Sensor_core.errors import RetriableError
 from Setup.lifecycle import Stop, wait_for
+from Setup.passwords import password_for
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ def connect(settings: Settings, role: Role) -> Connection:
 
     Raises:
         RetriableError: The server does not answer, or refuses (its text holds no password).
+        SettingsError: The password is one that everybody knows, and the server is not on this machine.
     """
     name, password_field = role.value
     try:
@@ -56,7 +59,7 @@ def connect(settings: Settings, role: Role) -> Connection:
             port=settings.postgres_port,
             dbname=settings.postgres_db,
             user=name or settings.postgres_user,
-            password=getattr(settings, password_field).get_secret_value(),
+            password=password_for(settings, password_field, settings.postgres_host),
             application_name=role.name.lower(),
             connect_timeout=5,
             keepalives_idle=10,
@@ -155,13 +158,20 @@ def _run_statements(cursor: "psycopg2.extensions.cursor", statements: str) -> No
 
 
 def set_passwords(connection: Connection, settings: Settings) -> None:
-    """Let each service's role log in with its password from the settings."""
+    """Let each service's role log in with its password from the settings.
+
+    The server gets what SCRAM verifies a password by: no log of its statements can show one.
+
+    Raises:
+        SettingsError: A password is one that everybody knows, and the server is not on this machine.
+    """
     with connection.cursor() as cursor:
         for role in Role:
             name, password_field = role.value
             if name:
-                password = getattr(settings, password_field).get_secret_value()
+                password = password_for(settings, password_field, settings.postgres_host)
+                verifier = encrypt_password(password, name, scope=connection, algorithm="scram-sha-256")
                 cursor.execute(
-                    sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(password))
+                    sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier))
                 )
     connection.commit()

@@ -11,6 +11,7 @@ from redis.retry import Retry
 
 from Sensor_core.errors import RetriableError
 from Setup.lifecycle import Stop, wait_for
+from Setup.passwords import password_for
 from Setup.settings import Settings
 
 Client: TypeAlias = Any
@@ -48,13 +49,17 @@ SERVICE_USERS = (User.REDIS_CONSUMER, User.PREDICTOR)
 
 
 def make_client(settings: Settings, user: User) -> Client:
-    """Make a client that does not retry by itself: the callers' loops do."""
+    """Make a client that does not retry by itself: the callers' loops do.
+
+    Raises:
+        SettingsError: The password is one that everybody knows, and the server is not on this machine.
+    """
     name, password_field = user.value
     return redis.Redis(
         host=settings.redis_host,
         port=settings.redis_port,
         username=name,
-        password=getattr(settings, password_field).get_secret_value(),
+        password=password_for(settings, password_field, settings.redis_host),
         socket_timeout=10,
         socket_connect_timeout=5,
         retry=Retry(NoBackoff(), 0),

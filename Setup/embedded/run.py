@@ -17,6 +17,7 @@ from Setup.embedded.services import SENSOR, SERVICES, SETUP, Supervisor, with_ho
 from Setup.embedded.state_folder import write_private
 from Setup.embedded.view import Addresses, Facts, View
 from Setup.lifecycle import Stop, stop_on_signals
+from Setup.passwords import warning
 from Setup.postgres import Role
 from Setup.redis_client import SERVICE_USERS, User
 from Setup.settings import Settings
@@ -39,6 +40,8 @@ def run_pipeline(settings: Settings, folder: RunFolder, *, hours: int | None, vi
         EnergyError: An engine cannot start, Setup failed, or a service cannot go on.
     """
     began = time.monotonic()
+    if known := warning(settings):
+        view.event(known)
     with _make_engines(settings, folder) as engines:
         endpoints = engines.start(view.event)
         changes = _changes(settings, endpoints, folder)

@@ -6,18 +6,23 @@ One run's state is carried from test to test, as a user would: each test says wh
 import csv
 import math
 import re
+import secrets
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
+from dotenv import dotenv_values
 
 from Setup.embedded.services import SERVICES
-from tests.running_pipeline import ENERGY_RUN, RunningPipeline, prepare_workspace
+from tests.running_pipeline import ENERGY_RUN, ROOT, RunningPipeline, prepare_workspace
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -38,11 +43,37 @@ def write_csv(file: Path, *rows) -> None:
         csv.writer(stream).writerows(rows)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def command_lines() -> Iterator[set[str]]:
+    """What the process list showed of all processes while the tests of this module ran, many times a second."""
+    seen: set[str] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.1):
+            for process in psutil.process_iter():
+                with suppress(psutil.Error):
+                    seen.add(" ".join(process.cmdline()))
+
+    watching = threading.Thread(target=look)
+    watching.start()
+    yield seen
+    ended.set()
+    watching.join()
+
+
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Path:
+def passwords() -> dict[str, str]:
+    """Passwords that nothing else on this machine looks like."""
+    return {name: secrets.token_hex(16) for name in dotenv_values(ROOT / ".env") if name.endswith("_PASSWORD")}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory, passwords) -> Path:
     """A folder with settings and a small data folder, outside of the project."""
     folder = tmp_path_factory.mktemp("workspace")
     prepare_workspace(folder)
+    (folder / ".env.local").write_text("".join(f"{name}={password}\n" for name, password in passwords.items()))
     write_csv(
         folder / "data" / "sites.csv",
         ("site_id", "time_zone", "latitude", "longitude", "country", "stamps"),
@@ -165,3 +196,12 @@ def test_a_wrong_data_folder_ends_the_run_with_the_place_of_the_fault(workspace)
     assert "sensor_publisher cannot go on" in run.stderr
     assert re.search(r"new_consumptions\.csv, line 5, column meter_reading: 'plenty' is not a number", run.stderr)
     assert "Traceback" not in run.stderr
+
+
+def test_no_password_was_ever_in_the_process_list_a_log_or_the_output(workspace, passwords, command_lines):
+    assert any("energy-postgres-consumer" in line for line in command_lines)
+    assert any("valkey-server" in line for line in command_lines)
+    written = [file for file in workspace.rglob("*") if file.suffix == ".log" or file.name == "output.txt"]
+    assert len(written) >= len(SERVICES) + 4
+    said = "\n".join([*command_lines, *(file.read_text(errors="replace") for file in written)])
+    assert [name for name, password in passwords.items() if password in said] == []

@@ -158,6 +158,12 @@ def test_an_application_gets_only_settings_that_exist(name):
     assert set(services()[name]["environment"]) <= known
 
 
+def test_no_image_is_built_with_a_secret():
+    assert "PASSWORD" not in (ROOT / "Dockerfile").read_text()
+    let_through = re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert not [path for path in let_through if "env" in path]
+
+
 def test_every_setting_reaches_an_application_or_compose_itself():
     given = {variable for name in APPLICATIONS for variable in services()[name]["environment"]}
     known = {(field.alias or name).upper() for name, field in Settings.model_fields.items()}

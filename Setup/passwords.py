@@ -1,0 +1,54 @@
+"""Passwords of the demonstration: everybody knows them, so that they open nothing beyond this machine."""
+
+from ipaddress import ip_address
+from typing import Final
+
+from Sensor_core.errors import SettingsError
+from Setup.settings import Settings
+
+DEMONSTRATION: Final = "demo-"
+"""What the passwords in `.env` begin with."""
+_NETWORK_OF_COMPOSE: Final = frozenset({"postgres", "redis"})
+"""Hosts in the network of docker-compose.yml, which publishes nothing beyond this machine."""
+
+
+def password_for(settings: Settings, field: str, host: str) -> str:
+    """The password to show to a host.
+
+    Args:
+        settings: Have it.
+        field: Where.
+        host: Name or address of the server, or the folder of its socket.
+
+    Raises:
+        SettingsError: It is a demonstration's, and the host is not this machine.
+    """
+    password: str = getattr(settings, field).get_secret_value()
+    if password.startswith(DEMONSTRATION) and not is_this_machine(host):
+        raise SettingsError(
+            f"{field.upper()} is that of the demonstration, which everybody knows, and {host} is not this machine: "
+            "`make secrets` writes others"
+        )
+    return password
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether nobody else can reach the server: by its host's name, without asking a name server."""
+    if host == "localhost" or host.startswith("/") or host in _NETWORK_OF_COMPOSE:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def warning(settings: Settings) -> str | None:
+    """What to say of the demonstration's passwords among the settings, if there are any."""
+    known = [
+        name.upper()
+        for name in Settings.model_fields
+        if name.endswith("_password") and getattr(settings, name).get_secret_value().startswith(DEMONSTRATION)
+    ]
+    if not known:
+        return None
+    return f"everybody knows these passwords of the demonstration, `make secrets` writes others: {', '.join(known)}"
