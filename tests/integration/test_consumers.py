@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
@@ -16,6 +17,7 @@ from Sensor_core.reading import READING_SCHEMA, Reading
 from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup.kafka_initialization import Publisher
 from Setup.metrics import HEALTH
+from Setup.postgres import Role, connect
 from Setup.redis_client import CLOSED_KEY, METERS_KEY
 
 pytestmark = [pytest.mark.integration, pytest.mark.warehouse]
@@ -120,9 +122,20 @@ def test_the_newest_correction_wins_in_any_order_and_the_others_are_kept(setting
     consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 2))
     assert query(postgres, "SELECT meter_reading_kwh FROM readings") == [(20.0,)]
     assert query(postgres, "SELECT meter_reading_kwh FROM reading_revisions ORDER BY known_at") == [(10.0,), (99.0,)]
-    moment = "'2016-09-01 02:30+00'"
-    known = f"SELECT meter_reading_kwh FROM reading_versions WHERE known_at <= {moment} AND replaced_at > {moment}"
-    assert query(postgres, known) == [(99.0,)]
+    for moment, known in {"00:59": [], "01:00": [(10.0,)], "02:30": [(99.0,)], "03:00": [(20.0,)]}.items():
+        question = f"SELECT meter_reading_kwh FROM readings_known_at('2016-09-01 {moment}Z')"
+        assert query(postgres, question) == known
+
+
+def test_what_was_known_of_one_meter_is_looked_up_and_not_searched_for(settings, postgres, feed):
+    publish_hour(feed, 0, [make_reading(building_id=building) for building in (1, 3)])
+    consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 0))
+    question = "SELECT building_id FROM readings_known_at('2016-09-03 10:00Z') WHERE building_id = 3"
+    with closing(connect(settings, Role.GRAFANA)) as reader:
+        assert query(reader, question) == [(3,)]
+        plan = "\n".join(line for (line,) in query(reader, f"EXPLAIN {question}"))
+    assert plan.count("building_id = 3") >= 2
+    assert "Function Scan" not in plan
 
 
 def test_what_can_never_be_stored_is_a_dead_letter_and_unknown_buildings_are_not(settings, postgres, publisher, feed):
