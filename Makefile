@@ -2,17 +2,19 @@
 # make test   the tests, two files at a time; a selection goes into ARGS: make test ARGS="tests/unit -k replay"
 # make soak   half an hour of random kills, checked; shorter: make soak ARGS="--minutes 5"
 # make lint   formatting, style, types and the direction of imports
+# make sbom   sbom.json: what is installed, with versions and licences; the licences and known vulnerabilities checked
 # make secrets, make clean
 # All it needs is Python 3.11 or newer, by another name if need be: make run PYTHON=python3.12
 
 PYTHON ?= python3
 ARGS ?=
 VENV := .venv
+AUDIT := .venv-audit
 BIN := $(VENV)/bin
 PROJECT := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test soak lint secrets clean
+.PHONY: run test soak lint sbom secrets clean
 
 run: $(VENV)/installed-run
 	@exec $(BIN)/energy-run $(ARGS)
@@ -28,6 +30,19 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The tools have an environment of their own, so that they are no part of what they list.
+sbom: $(VENV)/installed-run $(AUDIT)/installed
+	@$(AUDIT)/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible \
+		--of JSON -o sbom.json
+	@$(AUDIT)/bin/python .ci/sbom.py sbom.json $(AUDIT)/bin/pip-audit \
+		"`$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'`"
+
+$(AUDIT)/installed: constraints.txt | $(BIN)/python
+	@$(BIN)/python -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		cyclonedx-bom pip-audit
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -61,5 +76,5 @@ secrets:
 
 # Not the runs' data: that is in .energy.
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+	rm -rf $(VENV) $(AUDIT) sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
