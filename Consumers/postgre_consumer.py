@@ -3,11 +3,11 @@
 from Consumers.batching import Policy
 from Consumers.service import consume
 from Consumers.warehouse import Warehouse
+from Setup.kafka_access import POSTGRES_GROUP
+from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Stop, run_service, service_arguments
 from Setup.postgres import Role, wait_for_postgres
 from Setup.settings import Settings
-
-GROUP = "postgre_consumer"
 
 
 def run(settings: Settings, stop: Stop) -> None:
@@ -21,7 +21,10 @@ def run(settings: Settings, stop: Stop) -> None:
         settings.topic_dead_letters,
     ]
     policy = Policy(settings.batch_updates, settings.batch_max_age_s, settings.batch_max_messages)
-    consume(settings, stop, group=GROUP, topics=topics, make_store=lambda _: Warehouse(settings), policy=policy)
+    consume(
+        settings, stop, user=KafkaUser.POSTGRES_CONSUMER, group=POSTGRES_GROUP, topics=topics,
+        make_store=lambda _: Warehouse(settings), policy=policy,
+    )  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

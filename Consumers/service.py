@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from Consumers.batching import Policy
@@ -10,6 +11,7 @@ from Consumers.dead_letters import DeadLetters, read_dead_letter
 from Consumers.decoding import Decoder
 from Consumers.loop import ConsumerLoop, Store
 from Setup.kafka_initialization import Publisher, wait_for_consumer
+from Setup.kafka_login import KafkaUser, explained_refusal
 from Setup.lifecycle import Heartbeat, Stop
 from Setup.settings import Settings
 
@@ -18,22 +20,32 @@ GC_THRESHOLD = 50_000
 
 
 def consume(
-    settings: Settings, stop: Stop, *, group: str, topics: list[str], make_store: Callable[[Any], Store], policy: Policy
+    settings: Settings,
+    stop: Stop,
+    *,
+    user: KafkaUser,
+    group: str,
+    topics: list[str],
+    make_store: Callable[[Any], Store],
+    policy: Policy,
 ) -> None:
     """Move messages into a store until told to stop.
 
     Args:
         settings: All settings.
         stop: Ends it.
+        user: Who consumes, where Kafka wants to know.
         group: Name of the consumer group, and of this consumer in its dead letters.
         topics: What to read.
         make_store: Makes the store; it is given the Kafka consumer, which knows the topics.
         policy: When to write.
+
+    Raises:
+        SettingsError: Kafka refuses the user, or lets it do less than it has to.
     """
     gc.set_threshold(GC_THRESHOLD)
-    publisher = Publisher(settings, group, stop)
-    try:
-        consumer = wait_for_consumer(settings, group, topics, stop)
+    with closing(Publisher(settings, group, stop, user=user)) as publisher, explained_refusal(user):
+        consumer = wait_for_consumer(settings, group, topics, stop, user=user)
         ConsumerLoop(
             consumer=consumer,
             topics=topics,
@@ -46,5 +58,3 @@ def consume(
             stop=stop,
             heartbeat=Heartbeat(settings.heartbeat_file),
         ).run()
-    finally:
-        publisher.close()

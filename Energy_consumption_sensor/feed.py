@@ -10,6 +10,7 @@ from kafka import TopicPartition
 from Sensor_core.interval import Interval
 from Sensor_core.reading import READING_SCHEMA, TICK_SCHEMA, Reading, Tick
 from Setup.kafka_initialization import Publisher, wait_for_consumer
+from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Stop
 from Setup.settings import Settings
 from Setup.topic_position import ticks_between
@@ -58,7 +59,7 @@ def newest_tick(settings: Settings, stop: Stop | None = None) -> int | None:
 
     The topics are the publisher's only memory: it goes on after this step.
     """
-    consumer = wait_for_consumer(settings, None, settings.consumption_topics, stop)
+    consumer = wait_for_consumer(settings, None, settings.consumption_topics, stop, user=KafkaUser.SENSOR)
     try:
         partitions = [
             TopicPartition(topic, number)

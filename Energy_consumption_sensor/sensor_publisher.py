@@ -23,6 +23,7 @@ from Sensor_core.interval import Interval
 from Sensor_core.sensor_object import Sensor
 from Setup.data_folder import DataFolder
 from Setup.kafka_initialization import Publisher
+from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service
 from Setup.metrics import HEALTH, PUBLISHED, WATERMARK
 from Setup.settings import Settings
@@ -101,7 +102,7 @@ def replay(settings: Settings, stop: Stop, part: Part) -> None:
     heartbeat, progress = Heartbeat(settings.heartbeat_file), _progress()
     with progress:
         plan = _check(source, heartbeat, progress)
-        publisher = Publisher(settings, "sensor_publisher", stop)
+        publisher = Publisher(settings, "sensor_publisher", stop, user=KafkaUser.SENSOR)
         try:
             newest = None if part.from_start else newest_tick(settings, stop)
             start = plan.first if newest is None else max(plan.first, newest + 1)
@@ -181,7 +182,7 @@ def _progress() -> Progress:
 
 def live(settings: Settings, stop: Stop) -> None:
     """Publish JSON lines from standard input until it ends."""
-    publisher = Publisher(settings, "sensor_publisher", stop)
+    publisher = Publisher(settings, "sensor_publisher", stop, user=KafkaUser.SENSOR)
     try:
         feed = Feed(publisher, settings.consumption_topics)
         grace = timedelta(seconds=settings.live_grace_s)

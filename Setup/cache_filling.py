@@ -9,9 +9,10 @@ import io
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class in lowe
 
 from Sensor_core.errors import RetriableError
 from Setup.buildings_info import SLOT, read_metadata
+from Setup.kafka_login import KafkaUser
 from Setup.postgres import Role, connect
 from Setup.postgres import curable_errors as curable_postgres_errors
 from Setup.redis_client import (
@@ -33,9 +35,12 @@ from Setup.redis_client import (
     curable_errors,
 )
 from Setup.settings import Settings
-from Setup.topic_position import MARGIN_S, resume_offsets
+from Setup.topic_position import MARGIN_S, Offsets, resume_offsets
 
 logger = logging.getLogger(__name__)
+
+Resume = Callable[[dict[int, int], int | None], Offsets]
+"""Where the topic is to be read on, from what Postgres has stored and the last step that needs no forecast."""
 
 FILLED: Final = "filled"
 """Field of the state: the name of the filling, which changes with each."""
@@ -105,13 +110,14 @@ def fill_cache(
     """
     started = time.monotonic()
     name = uuid.uuid4().hex
+    resume = partial(resume_offsets, settings, margin_s=margin_s, user=KafkaUser[role.name])
     with curable_errors():
         if not client.set(_LOCK, name, nx=True, ex=_LOCK_S):
             raise RetriableError("another process is filling the cache")
         try:
             with curable_postgres_errors(), closing(connect(settings, role)) as connection:
                 connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-                meters, readings = _fill(settings, client, connection, name, margin_s)
+                meters, readings = _fill(settings, client, connection, name, resume)
         finally:
             client.eval(_GIVE_UP, 1, _LOCK, name)
     filling = Filling(meters, readings, time.monotonic() - started)
@@ -122,9 +128,9 @@ def fill_cache(
     return filling
 
 
-def _fill(settings: Settings, client: Client, connection: Connection, name: str, margin_s: float) -> tuple[int, int]:
+def _fill(settings: Settings, client: Client, connection: Connection, name: str, resume: Resume) -> tuple[int, int]:
     with connection.cursor() as cursor:
-        state = _state(settings, cursor, margin_s) | {FILLED: name}
+        state = _state(settings, cursor, resume) | {FILLED: name}
         _empty(client)
         client.set(METADATA_KEY, read_metadata(connection).model_dump_json())
         count, readings = _fill_rings(settings, client, cursor, name)
@@ -177,12 +183,12 @@ def _rings(cursor: Cursor, meters: list[tuple[int, int]], settings: Settings) ->
         yield f"{buildings[place]}:{codes[place]}", rings[place]
 
 
-def _state(settings: Settings, cursor: Cursor, margin_s: float) -> dict[str, str]:
+def _state(settings: Settings, cursor: Cursor, resume: Resume) -> dict[str, str]:
     """The last hour that needs no forecast, and the offsets to read on from."""
     cursor.execute("SELECT max(issued_at) FROM forecasts")
     (newest,) = cursor.fetchone() or (None,)
     closed = None if newest is None else settings.interval.step_of(newest) - 1
     cursor.execute('SELECT "partition", next_offset FROM consumer_offsets WHERE topic = %s', (settings.topic_postgre,))
-    offsets = resume_offsets(settings, dict(cursor.fetchall()), closed, margin_s)
+    offsets = resume(dict(cursor.fetchall()), closed)
     state = {f"offset:{number}": str(offset) for number, offset in offsets.items()}
     return state if closed is None else state | {"closed": str(closed)}

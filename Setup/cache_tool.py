@@ -9,7 +9,7 @@ import sys
 
 from Sensor_core.errors import EnergyError
 from Setup.cache_filling import fill_cache
-from Setup.redis_client import User, wait_for_redis
+from Setup.redis_client import RedisUser, wait_for_redis
 from Setup.settings import load_settings
 
 
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     try:
         settings = load_settings()
-        filling = fill_cache(settings, wait_for_redis(settings, User.ADMIN))
+        filling = fill_cache(settings, wait_for_redis(settings, RedisUser.ADMIN))
     except EnergyError as error:
         print(f"energy-cache: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Prepares the backing services: migrations, role passwords, metadata, history, topics and the cache.
+"""Prepares the backing services: migrations, role passwords, metadata, history, topics, Kafka's users and the cache.
 
 Safe to run again at any time: each part does only what is missing.
 """
@@ -10,10 +10,11 @@ from Setup.buildings_info import upload_metadata
 from Setup.cache_filling import fill_cache, is_filled
 from Setup.data_folder import DataFolder
 from Setup.history_loading import load_demonstration, load_history
+from Setup.kafka_access import wait_for_access
 from Setup.kafka_initialization import wait_for_topics
 from Setup.lifecycle import Stop, run_service
 from Setup.postgres import Role, migrate, set_passwords, wait_for_postgres
-from Setup.redis_client import User, wait_for_redis
+from Setup.redis_client import RedisUser, wait_for_redis
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,9 @@ def prepare(settings: Settings, stop: Stop, *, demonstration: bool) -> None:
         connection.close()
     for topic in wait_for_topics(settings, stop):
         logger.info("created topic %s", topic, extra={"event": "topic_created", "topic": topic})
-    client = wait_for_redis(settings, User.ADMIN, stop)
+    if settings.kafka_authentication == "scram":
+        wait_for_access(settings, stop)
+    client = wait_for_redis(settings, RedisUser.ADMIN, stop)
     if not is_filled(client):
         fill_cache(settings, client)
 

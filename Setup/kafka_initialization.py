@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
 from Sensor_core.errors import RetriableError
+from Setup.kafka_login import KafkaUser, connection_options, explained_errors
 from Setup.lifecycle import Stop, wait_for
 from Setup.settings import Settings
 
@@ -71,29 +73,26 @@ def create_topics(settings: Settings) -> list[str]:
 
     Raises:
         RetriableError: The brokers did not answer, or are too few yet for the replication factor.
+        SettingsError: The brokers refuse the administrator.
     """
     wanted = topics_of(settings)
-    try:
-        admin = KafkaAdminClient(**_connection(settings, "energy-setup"))
-        try:
-            existing = set(admin.list_topics())
-            missing = [topic for topic in wanted if topic.name not in existing]
-            if missing:
-                specification = {
-                    topic.name: {
-                        "num_partitions": topic.partitions,
-                        "replication_factor": settings.kafka_replication_factor,
-                        "configs": _topic_configuration(topic, settings),
-                    }
-                    for topic in missing
+    options = connection_options(settings, "energy-setup", KafkaUser.ADMIN)
+    with explained_errors(settings, KafkaUser.ADMIN), closing(KafkaAdminClient(**options)) as admin:
+        existing = set(admin.list_topics())
+        missing = [topic for topic in wanted if topic.name not in existing]
+        if missing:
+            specification = {
+                topic.name: {
+                    "num_partitions": topic.partitions,
+                    "replication_factor": settings.kafka_replication_factor,
+                    "configs": _topic_configuration(topic, settings),
                 }
+                for topic in missing
+            }
+            try:
                 admin.create_topics(specification, wait_for_metadata=True)
-        finally:
-            admin.close()
-    except TopicAlreadyExistsError as error:
-        raise RetriableError(f"another process is creating the topics: {error}") from error
-    except KafkaError as error:
-        raise RetriableError(f"{type(error).__name__}: {error}") from error
+            except TopicAlreadyExistsError as error:
+                raise RetriableError(f"another process is creating the topics: {error}") from error
     return [topic.name for topic in missing]
 
 
@@ -112,15 +111,17 @@ def wait_for_topics(settings: Settings, stop: Stop | None = None) -> list[str]:
     )
 
 
-def make_consumer(settings: Settings, group: str | None) -> Any:
+def make_consumer(settings: Settings, group: str | None, *, user: KafkaUser = KafkaUser.ADMIN) -> Any:
     """Make a consumer that commits nothing by itself.
 
     Raises:
         RetriableError: The brokers did not answer.
+        SettingsError: The brokers refuse the user.
     """
-    try:
+    options = connection_options(settings, group or "energy-reader", user)
+    with explained_errors(settings, user):
         consumer = KafkaConsumer(
-            **_connection(settings, group or "energy-reader"),
+            **options,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -131,8 +132,6 @@ def make_consumer(settings: Settings, group: str | None) -> Any:
             session_timeout_ms=15_000,
             max_poll_interval_ms=60_000,
         )
-    except KafkaError as error:
-        raise RetriableError(f"{type(error).__name__}: {error}") from error
     _finish_what_was_begun(consumer)
     return consumer
 
@@ -149,7 +148,14 @@ def _finish_what_was_begun(consumer: Any) -> None:
     coordinator.need_rejoin = lambda: coordinator.rejoining or need_rejoin()
 
 
-def wait_for_consumer(settings: Settings, group: str | None, topics: Sequence[str], stop: Stop | None = None) -> Any:
+def wait_for_consumer(
+    settings: Settings,
+    group: str | None,
+    topics: Sequence[str],
+    stop: Stop | None = None,
+    *,
+    user: KafkaUser = KafkaUser.ADMIN,
+) -> Any:
     """Make a consumer that knows these topics, trying until the deadline.
 
     A broker may hear of a new topic a moment after the one that made it, and a topic that nobody made would be polled
@@ -157,14 +163,15 @@ def wait_for_consumer(settings: Settings, group: str | None, topics: Sequence[st
 
     Raises:
         UnreachableError: Kafka did not answer, or a topic did not show, within START_DEADLINE_S.
+        SettingsError: The brokers refuse the user.
     """
 
     def attempt() -> Any:
-        consumer = make_consumer(settings, group)
+        consumer = make_consumer(settings, group, user=user)
         unknown = [topic for topic in topics if not consumer.partitions_for_topic(topic)]
         if unknown:
             consumer.close()
-            raise RetriableError(f"there is no topic {', '.join(unknown)}; energy-setup makes them")
+            raise RetriableError(f"there is no topic {', '.join(unknown)} for this service; energy-setup makes them")
         return consumer
 
     return wait_for(
@@ -179,14 +186,16 @@ def wait_for_consumer(settings: Settings, group: str | None, topics: Sequence[st
 class Publisher:
     """An idempotent producer with a bound on what is in flight, and no message given up in silence."""
 
-    def __init__(self, settings: Settings, client_id: str, stop: Stop | None = None) -> None:
+    def __init__(
+        self, settings: Settings, client_id: str, stop: Stop | None = None, *, user: KafkaUser = KafkaUser.ADMIN
+    ) -> None:
         self._room = threading.Semaphore(MAX_IN_FLIGHT)
         self._stop = stop or Stop()
         self._failure: BaseException | None = None
         self._producer = wait_for(
             "Kafka",
             settings.kafka_bootstrap_servers,
-            lambda: _make_producer(settings, client_id),
+            lambda: _make_producer(settings, client_id, user),
             deadline_s=settings.start_deadline_s,
             stop=stop,
         )
@@ -255,10 +264,11 @@ class Publisher:
             self._producer.close(timeout=STOP_GRACE_S)
 
 
-def _make_producer(settings: Settings, client_id: str) -> Any:
-    try:
+def _make_producer(settings: Settings, client_id: str, user: KafkaUser) -> Any:
+    options = connection_options(settings, client_id, user)
+    with explained_errors(settings, user):
         return KafkaProducer(
-            **_connection(settings, client_id),
+            **options,
             enable_idempotence=True,
             acks="all",
             compression_type="lz4",
@@ -267,14 +277,3 @@ def _make_producer(settings: Settings, client_id: str) -> Any:
             delivery_timeout_ms=120_000,
             allow_auto_create_topics=False,
         )
-    except KafkaError as error:
-        raise RetriableError(f"{type(error).__name__}: {error}") from error
-
-
-def _connection(settings: Settings, client_id: str) -> dict[str, Any]:
-    return {
-        "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
-        "client_id": client_id,
-        "bootstrap_timeout_ms": 5_000,
-        "reconnect_backoff_max_ms": 2_000,  # the default, 30 s, outlasts a broker's restart
-    }

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in lower case
 from psycopg2.extensions import encrypt_password
 
-from Sensor_core.errors import RetriableError
+from Sensor_core.errors import RetriableError, SettingsError
 from Setup.lifecycle import Stop, wait_for
 from Setup.passwords import password_for
 from Setup.settings import Settings
+from Setup.tls import ca_file
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "config" / "postgres-init"
 _COPY_BLOCK = re.compile(r"^COPY .* FROM stdin;\n", re.MULTILINE | re.IGNORECASE)
 _CURABLE = re.compile("08|53|57P0[123]|40001|40P01|55P03|25006|25P03")
 """SQLSTATE classes that waiting may cure: connection, resources, shutdown, conflicts, locks, read-only."""
+_TLS_FAILURE = re.compile("certificate|does not support SSL")
 
 
 class Role(Enum):
@@ -50,11 +53,12 @@ def connect(settings: Settings, role: Role) -> Connection:
 
     Raises:
         RetriableError: The server does not answer, or refuses (its text holds no password).
-        SettingsError: The password is one that everybody knows, and the server is not on this machine.
+        SettingsError: The password is one that everybody knows, and the server is not on this machine; or TLS is asked
+            for, and the server has none, or a certificate that is not to be believed.
     """
     name, password_field = role.value
     try:
-        connection = psycopg2.connect(
+        connection: Connection = psycopg2.connect(
             host=settings.postgres_host,
             port=settings.postgres_port,
             dbname=settings.postgres_db,
@@ -66,10 +70,23 @@ def connect(settings: Settings, role: Role) -> Connection:
             keepalives_interval=5,
             keepalives_count=3,
             options="-c timezone=UTC -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
+            **tls_parameters(settings),
         )
     except psycopg2.OperationalError as error:
-        raise RetriableError(str(error).strip().splitlines()[-1]) from None
+        reason = str(error).strip().splitlines()[-1]
+        if settings.tls and _TLS_FAILURE.search(reason):
+            raise SettingsError(f"{reason} (TLS=true, TLS_CA_FILE={settings.tls_ca_file})") from None
+        raise RetriableError(reason) from None
     return connection
+
+
+def tls_parameters(settings: Settings) -> dict[str, Any]:
+    """The connection parameters of libpq that TLS asks for.
+
+    Raises:
+        SettingsError: The authority's certificate is missing.
+    """
+    return {"sslmode": "verify-full", "sslrootcert": str(ca_file(settings))} if settings.tls else {}
 
 
 def wait_for_postgres(settings: Settings, role: Role, stop: Stop | None = None) -> Connection:

@@ -37,7 +37,7 @@ LEARNED_KEY = f"{PREFIX}:learned"
 LEASE_KEY = f"{PREFIX}:lease:predictor"
 
 
-class User(Enum):
+class RedisUser(Enum):
     """Who connects: the Redis user, see config/redis/users.acl, and the setting that has its password."""
 
     ADMIN = ("default", "redis_password")
@@ -45,10 +45,10 @@ class User(Enum):
     PREDICTOR = ("energy_predictor", "predictor_redis_password")
 
 
-SERVICE_USERS = (User.REDIS_CONSUMER, User.PREDICTOR)
+SERVICE_USERS = (RedisUser.REDIS_CONSUMER, RedisUser.PREDICTOR)
 
 
-def make_client(settings: Settings, user: User) -> Client:
+def make_client(settings: Settings, user: RedisUser) -> Client:
     """Make a client that does not retry by itself: the callers' loops do.
 
     Raises:
@@ -75,7 +75,7 @@ def curable_errors() -> Iterator[None]:
         raise RetriableError(f"Redis: {error}") from error
 
 
-def wait_for_redis(settings: Settings, user: User, stop: Stop | None = None) -> Client:
+def wait_for_redis(settings: Settings, user: RedisUser, stop: Stop | None = None) -> Client:
     """Make a client and wait until the server answers.
 
     Raises:

@@ -39,6 +39,12 @@ class Settings(BaseSettings):
 
     # Kafka
     kafka_bootstrap_servers: str = "localhost:9092"
+    kafka_authentication: Literal["none", "scram"] = "none"
+    kafka_admin_password: SecretStr = SecretStr("")
+    sensor_kafka_password: SecretStr = SecretStr("")
+    postgres_consumer_kafka_password: SecretStr = SecretStr("")
+    redis_consumer_kafka_password: SecretStr = SecretStr("")
+    predictor_kafka_password: SecretStr = SecretStr("")
     kafka_partitions: PositiveInt = 3
     kafka_replication_factor: PositiveInt = 1
     kafka_min_insync_replicas: PositiveInt = 1
@@ -69,6 +75,10 @@ class Settings(BaseSettings):
     redis_password: SecretStr = SecretStr("")
     redis_consumer_redis_password: SecretStr = SecretStr("")
     predictor_redis_password: SecretStr = SecretStr("")
+
+    # TLS to Kafka and Postgres
+    tls: bool = False
+    tls_ca_file: Path = Path("config/tls/ca/ca.crt")
 
     # Consumers
     batch_updates: PositiveInt = 3

@@ -11,6 +11,7 @@ from Sensor_core.errors import InvalidRecordError, RetriableError
 from Sensor_core.interval import Interval
 from Sensor_core.reading import TICK_SCHEMA, decode
 from Setup.kafka_initialization import SCHEMA_HEADER, make_consumer
+from Setup.kafka_login import KafkaUser
 from Setup.settings import Settings
 
 MARGIN_S: Final = 300.0
@@ -23,7 +24,12 @@ Offsets = dict[int, int]
 
 
 def resume_offsets(
-    settings: Settings, stored: Mapping[int, int], closed: int | None, margin_s: float = MARGIN_S
+    settings: Settings,
+    stored: Mapping[int, int],
+    closed: int | None,
+    *,
+    margin_s: float = MARGIN_S,
+    user: KafkaUser = KafkaUser.ADMIN,
 ) -> Offsets:
     """Offsets of the cache's topic behind which everything lies that Postgres may lack.
 
@@ -36,6 +42,7 @@ def resume_offsets(
         stored: Next offset of each partition of the warehouse's topic, as Postgres has it.
         closed: The last step that needs no forecast any more; None if all do.
         margin_s: The margin. [s]
+        user: Who asks, where Kafka wants to know.
 
     Returns:
         An offset by partition; partitions to be read from their beginning are left out.
@@ -43,7 +50,7 @@ def resume_offsets(
     Raises:
         RetriableError: Kafka does not answer, or does not have the topics yet.
     """
-    consumer = make_consumer(settings, None)
+    consumer = make_consumer(settings, None, user=user)
     try:
         source = [TopicPartition(settings.topic_postgre, n) for n in _numbers(consumer, settings.topic_postgre)]
         target = [TopicPartition(settings.topic_redis, n) for n in _numbers(consumer, settings.topic_redis)]

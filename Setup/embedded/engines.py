@@ -18,7 +18,7 @@ from Setup.embedded.kafka_engine import KafkaEngine
 from Setup.embedded.postgres_engine import PostgresEngine, binary
 from Setup.embedded.state_folder import HOST, StateFolder, one_start_at_a_time
 from Setup.embedded.valkey_engine import ValkeyEngine
-from Setup.redis_client import User
+from Setup.redis_client import RedisUser
 
 PREFERRED_PORTS = MappingProxyType({"kafka": 9092, "kafka_controller": 9093, "postgres": 5432, "redis": 6379})
 """Where a user expects the engines; another free port is taken where one of these is in use."""
@@ -58,7 +58,7 @@ class Engines:
         postgres_password: str,
         database: str,
         redis_password: str,
-        redis_users: Mapping[User, str] = MappingProxyType({}),
+        redis_users: Mapping[RedisUser, str] = MappingProxyType({}),
         preferred_ports: Mapping[str, int] = PREFERRED_PORTS,
     ) -> None:
         self._folder = StateFolder(state)

@@ -22,7 +22,7 @@ from Setup.kafka_initialization import make_consumer, topics_of
 from Setup.lifecycle import Stop
 from Setup.postgres import Role, connect
 from Setup.postgres import curable_errors as curable_postgres_errors
-from Setup.redis_client import CLOSED_KEY, STATE_KEY, User, curable_errors, make_client
+from Setup.redis_client import CLOSED_KEY, STATE_KEY, RedisUser, curable_errors, make_client
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Monitor:
         self._count_at = 0.0
         self._postgres: Connection | None = None
         self._kafka: Any = None
-        self._redis = make_client(settings, User.ADMIN)
+        self._redis = make_client(settings, RedisUser.ADMIN)
         self.progress: Progress | None = None
         self.counts: Counts | None = None
         self.problem = ""

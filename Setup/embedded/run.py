@@ -19,11 +19,11 @@ from Setup.embedded.view import Addresses, Facts, View
 from Setup.lifecycle import Stop, stop_on_signals
 from Setup.passwords import warning
 from Setup.postgres import Role
-from Setup.redis_client import SERVICE_USERS, User
+from Setup.redis_client import SERVICE_USERS, RedisUser
 from Setup.settings import Settings
 
 TURN_S: Final = 0.25
-_PASSWORDS: Final = ("postgres_password", "grafana_postgres_password", *(user.value[1] for user in User))
+_PASSWORDS: Final = ("postgres_password", "grafana_postgres_password", *(user.value[1] for user in RedisUser))
 Change = str | int | float | Path
 
 
@@ -190,6 +190,8 @@ def _changes(settings: Settings, endpoints: Endpoints, folder: RunFolder) -> dic
         "model_dir": folder.model,
         "replay_seconds_per_hour": settings.replay_seconds_per_hour,
         "kafka_bootstrap_servers": endpoints.kafka_bootstrap,
+        "kafka_authentication": "none",  # its engines listen on this machine only, and know neither
+        "tls": False,
         "kafka_replication_factor": 1,
         "kafka_min_insync_replicas": 1,
         "postgres_host": endpoints.postgres_host,

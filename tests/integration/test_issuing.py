@@ -17,7 +17,7 @@ from Sensor_core.decision import decode as decision_of
 from Sensor_core.errors import RetriableError
 from Sensor_core.testing import FIRST_HOUR
 from Setup.kafka_initialization import SCHEMA_HEADER, Publisher, make_consumer
-from Setup.redis_client import User, make_client
+from Setup.redis_client import RedisUser, make_client
 
 pytestmark = pytest.mark.integration
 COUNT, HORIZON = 3, 48
@@ -131,7 +131,9 @@ def test_only_the_issue_of_the_hour_asked_for_is_remembered(issuer, meters, quan
 
 
 def test_a_redis_that_does_not_answer_says_that_waiting_may_help(settings, publisher, meters, quantiles):
-    issuer = Issuer(settings, publisher, make_client(settings.model_copy(update={"redis_port": 9}), User.PREDICTOR))
+    issuer = Issuer(
+        settings, publisher, make_client(settings.model_copy(update={"redis_port": 9}), RedisUser.PREDICTOR)
+    )
     for call in (lambda: issuer.remember(STEP, meters, quantiles), lambda: issuer.remembered(STEP, meters)):
         with pytest.raises(RetriableError):
             call()

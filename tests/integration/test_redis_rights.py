@@ -23,7 +23,7 @@ from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup import redis_client as redis_client_module
 from Setup.cache_filling import fill_cache
 from Setup.postgres import Role
-from Setup.redis_client import LEARNED_KEY, SERVICE_USERS, User, make_client
+from Setup.redis_client import LEARNED_KEY, SERVICE_USERS, RedisUser, make_client
 
 pytestmark = pytest.mark.integration
 
@@ -38,8 +38,8 @@ KEYS = {
 
 BOTH = "client|setinfo del eval evalsha expire get hexists hget hgetall hmget hset ping sadd script|load set smembers"
 COMMANDS = {
-    User.REDIS_CONSUMER: f"{BOTH} getrange setrange xadd xrange zadd zrangebyscore zremrangebyscore",
-    User.PREDICTOR: f"{BOTH} exec hdel mget multi xack xdel xgroup|create xreadgroup",
+    RedisUser.REDIS_CONSUMER: f"{BOTH} getrange setrange xadd xrange zadd zrangebyscore zremrangebyscore",
+    RedisUser.PREDICTOR: f"{BOTH} exec hdel mget multi xack xdel xgroup|create xreadgroup",
 }
 FREE_TO_ALL = {"auth", "hello", "quit", "reset"}
 """What the protocol allows before a login."""
@@ -52,7 +52,7 @@ def user(request):
 
 @pytest.fixture
 def client_of(settings):
-    clients = {user: make_client(settings, user) for user in User}
+    clients = {user: make_client(settings, user) for user in RedisUser}
     yield clients.get
     for client in clients.values():
         client.close()
@@ -92,7 +92,7 @@ def test_the_document_names_every_key_family():
 def test_a_user_reaches_its_own_keys_only_each_in_the_ways_it_needs(client_of, redis_client):
     redis_client.mset(dict.fromkeys(KEYS, "x"))
     assert {key: tuple(cell(client_of(user), key) for user in SERVICE_USERS) for key in KEYS} == KEYS
-    assert {cell(client_of(User.ADMIN), key) for key in KEYS} == {"rw"}
+    assert {cell(client_of(RedisUser.ADMIN), key) for key in KEYS} == {"rw"}
 
 
 def named(commands):
@@ -143,11 +143,11 @@ def test_nobody_gets_in_without_a_password_or_with_another_ones(settings):
 
 def test_the_redis_consumer_does_its_work_as_its_user(settings, postgres, client_of, redis_client):
     redis_client.acl_log_reset()
-    store, partitions = History(settings, client_of(User.REDIS_CONSUMER), 1), [(settings.topic_redis, 0)]
+    store, partitions = History(settings, client_of(RedisUser.REDIS_CONSUMER), 1), [(settings.topic_redis, 0)]
     assert store.positions(partitions)[partitions[0]].next_offset is not None  # fills the empty cache first
     write_hour(store, partitions[0], hour=0)
     assert store.limit(None) > settings.interval.step_of(FIRST_HOUR)
-    fill_cache(settings, client_of(User.REDIS_CONSUMER))
+    fill_cache(settings, client_of(RedisUser.REDIS_CONSUMER))
     assert redis_client.acl_log() == []
 
 
@@ -160,12 +160,12 @@ def write_hour(store, partition, hour):
 
 def test_the_predictor_does_its_work_as_its_user(settings, postgres, client_of, redis_client):
     redis_client.acl_log_reset()
-    client = client_of(User.PREDICTOR)
+    client = client_of(RedisUser.PREDICTOR)
     fill_cache(settings, client, Role.PREDICTOR)
     hours, learned = ClosedHours(client), LearnedState(client)
     assert hours.lead()
     assert hours.next(1) is None  # makes the group
-    write_hour(History(settings, client_of(User.REDIS_CONSUMER), 1), (settings.topic_redis, 0), hour=0)
+    write_hour(History(settings, client_of(RedisUser.REDIS_CONSUMER), 1), (settings.topic_redis, 0), hour=0)
     hour = hours.next(1)
     assert BuildingDirectory(client).refresh()
     assert Rings(settings, client).read(hour.step, hour.known_at).meters == [(1, 0)]

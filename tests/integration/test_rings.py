@@ -10,7 +10,7 @@ from Consumers.testing import make_batch
 from Predictor.rings import Rings
 from Sensor_core.errors import RetriableError
 from Sensor_core.testing import FIRST_HOUR, make_reading
-from Setup.redis_client import METERS_KEY, RING_PREFIX, User, make_client
+from Setup.redis_client import METERS_KEY, RING_PREFIX, RedisUser, make_client
 
 pytestmark = pytest.mark.integration
 LATER = FIRST_HOUR + timedelta(days=100)
@@ -98,4 +98,6 @@ def test_a_meter_whose_ring_is_gone_is_passed_over(rings, write, redis_client, f
 
 def test_a_redis_that_does_not_answer_says_that_waiting_may_help(settings, first):
     with pytest.raises(RetriableError):
-        Rings(settings, make_client(settings.model_copy(update={"redis_port": 9}), User.PREDICTOR)).read(first, LATER)
+        Rings(settings, make_client(settings.model_copy(update={"redis_port": 9}), RedisUser.PREDICTOR)).read(
+            first, LATER
+        )

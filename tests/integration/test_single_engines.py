@@ -19,12 +19,12 @@ from Sensor_core.errors import EnergyError, UnreachableError
 from Setup.embedded.kafka_engine import resolve_jars
 from Setup.embedded.postgres_engine import PostgresEngine
 from Setup.embedded.valkey_engine import ValkeyEngine
-from Setup.redis_client import SERVICE_USERS, User
+from Setup.redis_client import SERVICE_USERS, RedisUser
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-START_VARIABLES = [user.value[1].upper() for user in User]
+START_VARIABLES = [user.value[1].upper() for user in RedisUser]
 PATIENCE = Retry(ConstantBackoff(0.1), 100)
 
 

@@ -10,7 +10,7 @@ from Sensor_core.errors import SettingsError
 from Setup.lifecycle import SETTINGS_ERROR, run_service
 from Setup.passwords import DEMONSTRATION, is_this_machine, password_for, warning
 from Setup.postgres import Role, connect
-from Setup.redis_client import User, make_client
+from Setup.redis_client import RedisUser, make_client
 from Setup.settings import Settings
 from Training_scripts import trainer
 
@@ -57,7 +57,7 @@ def test_no_role_of_postgres_logs_in_elsewhere_with_a_known_password(role):
         connect(settings(postgres_host="10.0.0.5"), role)
 
 
-@pytest.mark.parametrize("user", User)
+@pytest.mark.parametrize("user", RedisUser)
 def test_no_user_of_redis_logs_in_elsewhere_with_a_known_password(user):
     with pytest.raises(SettingsError, match=user.value[1].upper()):
         make_client(settings(redis_host="10.0.0.5"), user)
