@@ -21,6 +21,7 @@ from kafka.errors import (
 )
 
 from Sensor_core.errors import EnergyError, RetriableError, SettingsError
+from Setup.passwords import password_for
 from Setup.settings import Settings
 from Setup.tls import client_context
 
@@ -44,10 +45,12 @@ def password_of(settings: Settings, user: KafkaUser) -> str:
     """The password of a user.
 
     Raises:
-        SettingsError: It is empty.
+        SettingsError: It is empty, or is one that everybody knows, and a broker is not on this machine.
     """
     name, field = user.value
-    password: str = getattr(settings, field).get_secret_value()
+    password = ""
+    for server in settings.kafka_bootstrap_servers.split(","):
+        password = password_for(settings, field, server.strip().rsplit(":", 1)[0])
     if not password:
         raise SettingsError(f"{field.upper()} is empty, and with KAFKA_AUTHENTICATION=scram user {name} needs it")
     return password

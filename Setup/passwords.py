@@ -8,7 +8,7 @@ from Setup.settings import Settings
 
 DEMONSTRATION: Final = "demo-"
 """What the passwords in `.env` begin with."""
-_NETWORK_OF_COMPOSE: Final = frozenset({"postgres", "redis"})
+_NETWORK_OF_COMPOSE: Final = frozenset({"kafka", "kafka-2", "kafka-3", "postgres", "redis"})
 """Hosts in the network of docker-compose.yml, which publishes nothing beyond this machine."""
 
 

@@ -135,7 +135,7 @@ def test_nobody_gets_in_without_a_password_or_with_another_ones(settings):
     stranger = redis.Redis(port=settings.redis_port)
     with pytest.raises(redis.AuthenticationError):
         stranger.ping()
-    for user in User:
+    for user in RedisUser:
         liar = redis.Redis(port=settings.redis_port, username=user.value[0], password="guess")
         with pytest.raises(redis.AuthenticationError):
             liar.ping()

@@ -86,7 +86,7 @@ def test_the_containers_start_script_makes_the_same_users(tmp_path, unused_port,
     options = {"env": {"PATH": f"{tmp_path}:/usr/bin:/bin", **passwords}, "start_new_session": True}
     with subprocess.Popen(["sh", "-c", start], stdout=subprocess.DEVNULL, **options) as server:
         try:
-            for user in User:
+            for user in RedisUser:
                 name, field = user.value
                 client = redis.Redis(port=unused_port, username=name, password=passwords[field.upper()], retry=PATIENCE)
                 assert client.ping()

@@ -45,7 +45,7 @@ def test_two_settings_choose_one_of_kafkas_four_protocols(authority, authenticat
 def test_services_log_in_by_scram_and_the_administrator_as_the_brokers_know_it_from_their_start():
     passwords = {user.value[1]: user.name for user in KafkaUser}
     settings = Settings(_env_file=None, kafka_authentication="scram", **passwords)
-    for user in User:
+    for user in KafkaUser:
         options = connection_options(settings, "test", user)
         login = options["sasl_mechanism"], options["sasl_plain_username"], options["sasl_plain_password"]
         assert login == ("PLAIN" if user is KafkaUser.ADMIN else "SCRAM-SHA-512", user.value[0], user.name)
@@ -55,6 +55,15 @@ def test_an_empty_password_is_named():
     settings = Settings(_env_file=None, kafka_authentication="scram")
     with pytest.raises(SettingsError, match="PREDICTOR_KAFKA_PASSWORD is empty"):
         connection_options(settings, "test", KafkaUser.PREDICTOR)
+
+
+def test_a_password_that_everybody_knows_is_for_this_machine_only():
+    known = {"kafka_authentication": "scram", "sensor_kafka_password": "demo-kafka-sensor"}
+    near = Settings(_env_file=None, kafka_bootstrap_servers="kafka:9092,kafka-2:9092", **known)
+    assert connection_options(near, "test", KafkaUser.SENSOR)["sasl_plain_password"] == "demo-kafka-sensor"
+    far = Settings(_env_file=None, kafka_bootstrap_servers="localhost:9092, broker.example:9092", **known)
+    with pytest.raises(SettingsError, match=r"SENSOR_KAFKA_PASSWORD .* broker\.example is not this machine"):
+        connection_options(far, "test", KafkaUser.SENSOR)
 
 
 def test_who_fills_the_cache_has_a_user_in_kafka_by_the_name_of_its_role_in_postgres():
