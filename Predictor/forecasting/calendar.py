@@ -23,8 +23,16 @@ _EPOCH_WEEKDAY: Final = 3
 _BLOCK_STEPS: Final = 4096
 _THURSDAY: Final = 3
 _DEFAULT_WEEKEND: Final = frozenset({5, 6})
-_SUBDIVISION: Final = {"GB": "ENG"}
-"""Where a country has hardly any holiday in common, the part that most people live in."""
+_SUBDIVISION: Final = {"AU": "NSW", "CA": "ON", "GB": "ENG"}
+"""Where a country has few holidays in common, the part that most people live in."""
+_WORKED_THROUGH: Final = {"US": ("Columbus Day", "Veterans Day", "Washington's Birthday")}
+"""Holidays on which loads are those of a workday, by the beginning of their names."""
+_CLOSED_AT_CHRISTMAS: Final = frozenset((
+    "AT", "AU", "BE", "CA", "CH", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GB", "HR", "HU", "IE", "IS", "IT", "LT",
+    "LU", "LV", "NL", "NO", "NZ", "PL", "PT", "SE", "SI", "SK", "US",
+))  # fmt: skip
+"""Where most stay closed from Christmas Eve to New Year, whatever the calendar says of the days between."""
+_CHRISTMAS_DAYS: Final = range(24, 32)
 
 
 class Days(NamedTuple):
@@ -86,4 +94,8 @@ def _holidays_of(country: str, year: int) -> tuple[frozenset[int], frozenset[int
         calendar = holidays.country_holidays(country, subdiv=_SUBDIVISION.get(country), years=year)
     except NotImplementedError:  # the package does not know this country
         return _DEFAULT_WEEKEND, frozenset()
-    return frozenset(calendar.weekend), frozenset((day - _EPOCH).days for day in calendar)
+    worked_through = _WORKED_THROUGH.get(country, ())
+    days = {day for day, name in calendar.items() if not name.startswith(worked_through)}
+    if country in _CLOSED_AT_CHRISTMAS:
+        days.update(date(year, 12, day) for day in _CHRISTMAS_DAYS)
+    return frozenset(calendar.weekend), frozenset((day - _EPOCH).days for day in days)

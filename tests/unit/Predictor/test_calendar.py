@@ -47,13 +47,24 @@ def test_a_zone_off_the_full_hour_counts_whole_hours_of_its_own_clock():
         ("GB", date(2015, 8, 29), [FIRST_REST_DAY, SECOND_REST_DAY, SECOND_REST_DAY, WORKDAY]),
         ("SA", date(2016, 5, 5), [WORKDAY, FIRST_REST_DAY, SECOND_REST_DAY, WORKDAY]),
         ("ZZ", date(2016, 12, 23), [WORKDAY, FIRST_REST_DAY, SECOND_REST_DAY, WORKDAY]),
+        ("US", date(2016, 11, 10), [WORKDAY, WORKDAY, FIRST_REST_DAY]),
+        ("GB", date(2014, 12, 23), [WORKDAY, *[SECOND_REST_DAY] * 8]),
+        ("SG", date(2016, 12, 26), [SECOND_REST_DAY, WORKDAY, WORKDAY]),
     ],
-    ids=["Thanksgiving and the Friday after", "England's bank holiday", "Friday and Saturday", "unknown country"],
+    ids=[
+        "Thanksgiving and the Friday after",
+        "England's bank holiday",
+        "Friday and Saturday",
+        "unknown country",
+        "Veterans Day, worked through",
+        "Christmas Eve to New Year's Eve",
+        "no days between the years",
+    ],
 )
 def test_days_of_rest_are_the_countrys(country, first, expected):
     assert kinds(country, first, len(expected)) == expected
 
 
 def test_holidays_are_found_on_both_sides_of_new_year():
-    days = local_days("US", (date(2016, 12, 25) - date(1970, 1, 1)).days, 9)
+    days = local_days("SG", (date(2016, 12, 25) - date(1970, 1, 1)).days, 9)
     assert days.holiday.tolist() == [True, True, *[False] * 5, True, True]
