@@ -171,7 +171,7 @@ def test_every_table_view_and_function_has_a_line_and_every_role_a_column(databa
 @pytest.mark.parametrize("role", [*SERVICES, STRANGER])
 def test_nobody_reaches_a_partition_past_its_table(database, role):
     children = relations(database, partitions=True)
-    assert len(children) >= 13
+    assert {"readings_2016_09", "forecasts_2016_09", "scores_2016_09"} <= {child.name for child in children}
     database.execute(f"SET LOCAL ROLE {role}")
     assert {child.name: tried(database, child) for child in children} == {child.name: "" for child in children}
 
