@@ -1,7 +1,8 @@
 """How a client comes to Kafka: the user it logs in as, the transport, and why it was not let in.
 
 kafka-python 3.0.12 tells only its log why a login or a handshake failed, tries on, and raises KafkaTimeoutError when
-the bootstrap time is over: ``explained_errors`` listens to that log.
+the bootstrap time is over: ``explained_errors`` listens to that log. A broker refuses a login and hangs up at once, and
+the client throws away what it was told with the connection: then all it knows is that every broker hangs up on it.
 """
 
 import logging
@@ -16,6 +17,7 @@ from kafka.errors import (
     IllegalSaslStateError,
     KafkaError,
     KafkaTimeoutError,
+    RequestTimedOutError,
     SaslAuthenticationFailedError,
     UnsupportedSaslMechanismError,
 )
@@ -25,7 +27,8 @@ from Setup.passwords import password_for
 from Setup.settings import Settings
 from Setup.tls import client_context
 
-_CONNECTION_LOG: Final = "kafka.net.manager"
+_CONNECTION_LOG: Final = "kafka.net"
+_TIME_IS_OVER: Final = (KafkaTimeoutError, RequestTimedOutError)
 _REFUSALS: Final = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, IllegalSaslStateError)
 _HUNG_UP: Final = re.compile("disconnected|reset by peer|Handshake failed")
 _WRONG_CERTIFICATE: Final = re.compile(r"certificate verify failed: (.*?)\.? \(_ssl")
@@ -126,12 +129,13 @@ class _Reasons(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep what one record has."""
         arguments = record.args if isinstance(record.args, tuple) else ()
-        self._errors += [a for a in arguments if isinstance(a, Exception) and not isinstance(a, KafkaTimeoutError)]
+        self._errors += [a for a in arguments if isinstance(a, Exception) and not isinstance(a, _TIME_IS_OVER)]
 
     def most_telling(self) -> Exception | None:
-        """A refusal if there was one, or else the newest error; None without any."""
-        refusals = (error for error in self._errors if isinstance(error, _REFUSALS) or _certificate_fault(error))
-        return next(refusals, self._errors[-1] if self._errors else None)
+        """A refusal if there was one, or else the newest error, of those that say more than that a broker hung up."""
+        refusals = [error for error in self._errors if isinstance(error, _REFUSALS) or _certificate_fault(error)]
+        others = [error for error in self._errors if not _HUNG_UP.search(str(error))]
+        return next((errors[-1] for errors in (refusals, others, self._errors) if errors), None)
 
 
 def _certificate_fault(error: Exception | None) -> str | None:
@@ -150,8 +154,11 @@ def _explained(error: KafkaError, reason: Exception | None, settings: Settings, 
         return SettingsError(f"{where} does not let user {name} in: {field.upper()} is not its password ({origin})")
     if isinstance(reason, _REFUSALS):
         return SettingsError(f"{where} has no login that user {name} could use: KAFKA_AUTHENTICATION has to be none")
-    text = str(error) if reason is None else f"{error} ({reason})"
-    if _HUNG_UP.search(text):
-        text += f"; do the brokers have KAFKA_AUTHENTICATION={settings.kafka_authentication}"
-        text += f" and TLS={str(settings.tls).lower()}, too?"
-    return RetriableError(text)
+    if not _HUNG_UP.search(str(reason)):
+        return RetriableError(str(error) if reason is None else f"{error} ({reason})")
+    settings_in_use = f"KAFKA_AUTHENTICATION={settings.kafka_authentication} and TLS={str(settings.tls).lower()}"
+    if settings.kafka_authentication == "none":
+        return RetriableError(f"{error} ({reason}); do the brokers have {settings_in_use}, too?")
+    return SettingsError(
+        f"{where} hangs up on user {name}: is {field.upper()} its password, and do the brokers have {settings_in_use}?"
+    )

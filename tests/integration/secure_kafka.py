@@ -1,5 +1,6 @@
 """A Kafka with logins, rules and TLS, configured as docker-compose.yml configures its brokers."""
 
+import os
 import re
 import socket
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import trustme
 import yaml
+from cryptography.hazmat.primitives import serialization
 from dotenv import dotenv_values
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import (
@@ -27,13 +29,28 @@ from Sensor_core.errors import EnergyError, RetriableError
 from Setup.embedded.kafka_engine import KafkaEngine
 from Setup.embedded.state_folder import HOST
 from Setup.kafka_initialization import Publisher, make_consumer
-from Setup.kafka_login import User, connection_options, explained_errors
+from Setup.kafka_login import KafkaUser, connection_options, explained_errors
 from Setup.settings import Settings
 
 PATIENCE_S = 10
 ROOT = Path(__file__).resolve().parents[2]
 TLS_FOLDER = "/etc/energy/tls"
 """Where the containers have config/tls."""
+
+
+SERVICE = """
+from Setup.kafka_access import grant_access
+from Setup.kafka_initialization import Publisher
+from Setup.kafka_login import KafkaUser
+from Setup.lifecycle import run_service
+
+def run(settings, stop):
+    grant_access(settings.model_copy(update={"sensor_kafka_password": settings.redis_password}))
+    Publisher(settings, "test", user=KafkaUser.SENSOR).close()
+
+raise SystemExit(run_service("test", run))
+"""
+"""Logs in as the administrator, who gives the sensor REDIS_PASSWORD, and as the sensor."""
 
 
 def free_ports(number: int) -> list[int]:
@@ -50,7 +67,12 @@ def write_certificates(folder: Path, authority: trustme.CA, *names: str) -> None
     (folder / "ca").mkdir(parents=True)
     (folder / "kafka").mkdir()
     authority.cert_pem.write_to_path(folder / "ca" / "ca.crt")
-    authority.issue_cert(*names).private_key_and_cert_chain_pem.write_to_path(folder / "kafka" / "server.pem")
+    issued = authority.issue_cert(*names)
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), password=None)
+    encoding, container = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8  # Java reads no other
+    pem = key.private_bytes(encoding, container, serialization.NoEncryption())
+    chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
+    (folder / "kafka" / "server.pem").write_bytes(pem + chain)
 
 
 def shipped_properties(settings: Settings) -> dict[str, str]:
@@ -94,8 +116,8 @@ class SecureKafka(KafkaEngine):
     def is_ready(self) -> bool:
         """Whether the administrator gets an answer."""
         try:
-            with explained_errors(self.settings, User.ADMIN):
-                admin = KafkaAdminClient(**connection_options(self.settings, "test", User.ADMIN))
+            with explained_errors(self.settings, KafkaUser.ADMIN):
+                admin = KafkaAdminClient(**connection_options(self.settings, "test", KafkaUser.ADMIN))
         except EnergyError:
             return False
         try:
@@ -105,16 +127,16 @@ class SecureKafka(KafkaEngine):
 
 
 @contextmanager
-def admin_of(settings: Settings, user: User = User.ADMIN) -> Iterator[Any]:
+def admin_of(settings: Settings, user: KafkaUser = KafkaUser.ADMIN) -> Iterator[Any]:
     """An administrator's client, whoever uses it."""
     with closing(KafkaAdminClient(**connection_options(settings, "test", user))) as admin:
         yield admin
 
 
-def may_read(settings: Settings, user: User, topic: str) -> bool:
+def may_read(settings: Settings, user: KafkaUser, topic: str) -> bool:
     """Whether a message can be had; a topic that may be read may be seen."""
     with closing(make_consumer(settings, None, user=user)) as consumer:
-        if consumer.partitions_for_topic(topic) is None:
+        if not consumer.partitions_for_topic(topic):
             return False
         consumer.assign([TopicPartition(topic, 0)])
         consumer.seek(TopicPartition(topic, 0), 0)
@@ -128,7 +150,7 @@ def may_read(settings: Settings, user: User, topic: str) -> bool:
     raise AssertionError(f"{topic} neither gave a message nor refused {user}")
 
 
-def may_write(settings: Settings, user: User, topic: str) -> bool:
+def may_write(settings: Settings, user: KafkaUser, topic: str) -> bool:
     """Whether a message is acknowledged."""
     with closing(Publisher(settings, "test", user=user)) as publisher:
         try:
@@ -144,3 +166,17 @@ def rules(admin: Any) -> set[ACL]:
     """All rules that the brokers have."""
     everything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
     return set(admin.describe_acls(ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, everything))[0])
+
+
+def poll_until_assigned(consumer: Any) -> None:
+    """Poll until the group has a place for this consumer."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not consumer.assignment():
+        assert time.monotonic() < deadline
+        consumer.poll(timeout_ms=100)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables of a process that is to have these settings, without passwords, and tells all it can."""
+    chosen = {name: getattr(settings, name) for name in settings.model_fields_set if not name.endswith("password")}
+    return os.environ | {name.upper(): str(value) for name, value in (chosen | {"log_level": "DEBUG"}).items()}
