@@ -63,6 +63,7 @@ def make_client(settings: Settings, user: RedisUser) -> Client:
         socket_timeout=10,
         socket_connect_timeout=5,
         retry=Retry(NoBackoff(), 0),
+        driver_info=None,  # CLIENT SETINFO is of Redis 7.2, and a right that no service needs
     )
 
 

@@ -38,7 +38,7 @@ KEYS = {
 } | dict.fromkeys(["energy:lease:other", "energy:other", "other"], ("", ""))
 """Key of each family: what the redis consumer and the predictor may do with it, by the document's table."""
 
-BOTH = "client|setinfo del eval evalsha expire get hexists hget hgetall hmget hset ping sadd script|load set smembers"
+BOTH = "del eval evalsha expire get hexists hget hgetall hmget hset ping sadd script|load set smembers"
 COMMANDS = {
     RedisUser.REDIS_CONSUMER: f"{BOTH} getrange setrange xadd xrange zadd zrangebyscore zremrangebyscore",
     RedisUser.PREDICTOR: f"{BOTH} exec hdel mget multi xack xdel xgroup|create xreadgroup",
