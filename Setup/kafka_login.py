@@ -30,7 +30,7 @@ from Setup.tls import client_context
 _CONNECTION_LOG: Final = "kafka.net"
 _TIME_IS_OVER: Final = (KafkaTimeoutError, RequestTimedOutError)
 _REFUSALS: Final = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, IllegalSaslStateError)
-_HUNG_UP: Final = re.compile("disconnected|reset by peer|Handshake failed")
+_HUNG_UP: Final = re.compile("disconnected|reset by peer|Handshake failed|Invalid frame length")
 _WRONG_CERTIFICATE: Final = re.compile(r"certificate verify failed: (.*?)\.? \(_ssl")
 
 

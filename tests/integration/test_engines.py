@@ -265,7 +265,9 @@ def test_engines_of_a_killed_parent_end_and_the_folder_starts_again(tmp_path, gu
 
 
 def test_ctrl_c_while_starting_leaves_nothing_running(tmp_path):
-    program = PARENT.replace("lambda line: None", "lambda line: print(line, flush=True)")
+    # A shell's background job, as which the tests may run, and its children would not heed SIGINT.
+    heeding = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program = heeding + PARENT.replace("lambda line: None", "lambda line: print(line, flush=True)")
     parent = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
