@@ -23,14 +23,18 @@ import psutil
 from Setup.embedded.engines import PREFERRED_PORTS, Engines
 from Setup.redis_client import SERVICE_USERS
 from tests.faults.checker import Findings, check, published_again
-from tests.faults.faults import kill, kill_broker, kill_redis, restart_postgres_immediately
+from tests.faults.faults import kill, kill_engine, restart_postgres_immediately
 from tests.faults.publishing import PublishingThread
-from tests.faults.running import recovery_s, started, wait_until
-from tests.faults.stack import STEADY, Stack
+from tests.faults.running import recovery_s, started
+from tests.faults.stack import STEADY, Stack, wait_until
 from tests.faults.stream import HOUR, Stream
 from tests.faults.tables import Before
 
-ENGINES = {"kafka": kill_broker, "postgres": restart_postgres_immediately, "redis": kill_redis}
+ENGINES = {
+    "kafka": kill_engine("kafka"),
+    "postgres": restart_postgres_immediately,
+    "redis": kill_engine("redis"),
+}
 AHEAD_H = 100
 """How many hours may be published and not forecast yet."""
 HOURS_A_MINUTE = 900

@@ -11,6 +11,12 @@ from tests.faults.stack import Stack
 from tests.faults.stream import Stream
 
 HOURS = 40
+MARKS = [
+    pytest.mark.integration,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("leaking_clients"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import psutil
 import psycopg2
 
 from Setup.embedded.service import Service
-from tests.faults.stack import STEADY, Stack, service_of
+from tests.faults.stack import STEADY, Stack, service_of, wait_until
 
 VARIANTS = Path(__file__).parent / "variants.py"
 SMALL_DISK_BYTES = 96 * 1024 * 1024
@@ -54,11 +54,16 @@ def kill(*names: str) -> Callable[[Stack, random.Random], float]:
     return harm
 
 
-def kill_broker(stack: Stack, rng: random.Random) -> float:
-    stack.engines.kill("kafka")
-    time.sleep(rng.uniform(0, 3))
-    stack.engines.restart("kafka")
-    return time.monotonic()
+def kill_engine(name: str) -> Callable[[Stack, random.Random], float]:
+    """SIGKILL to one of the engines, which comes back after a moment."""
+
+    def harm(stack: Stack, rng: random.Random) -> float:
+        stack.engines.kill(name)
+        time.sleep(rng.uniform(0, 3))
+        stack.engines.restart(name)
+        return time.monotonic()
+
+    return harm
 
 
 def restart_postgres_immediately(stack: Stack, rng: random.Random) -> float:
@@ -107,10 +112,8 @@ def fill_disk(stack: Stack, rng: random.Random) -> float:
         while True:
             file.write(bytes(64 * 1024))
             file.flush()
-    deadline = time.monotonic() + TAKEN_OVER_WITHIN_S
-    while b"No space left on device" not in log.read_bytes()[size:]:
-        assert time.monotonic() < deadline, "the full disk was not noticed"
-        time.sleep(0.1)
+    refused = b"No space left on device"
+    wait_until(lambda: refused in log.read_bytes()[size:], stack, "the refusal of a full disk", TAKEN_OVER_WITHIN_S)
     time.sleep(rng.uniform(0, 3))
     filler.unlink()
     return time.monotonic()
@@ -152,13 +155,6 @@ def can_mount() -> bool:
     return os.geteuid() == 0 and shutil.which("mount") is not None
 
 
-def kill_redis(stack: Stack, rng: random.Random) -> float:
-    stack.engines.kill("redis")
-    time.sleep(rng.uniform(0, 3))
-    stack.engines.restart("redis")
-    return time.monotonic()
-
-
 def flush_redis(stack: Stack, rng: random.Random) -> float:
     time.sleep(rng.uniform(0, 1))
     stack.redis.flushall()
@@ -180,11 +176,8 @@ def freeze_until_taken_over(stack: Stack, rng: random.Random) -> float:
 
 def _wait_for_takeover(stack: Stack) -> None:
     """Until all that is published now is stored and forecast by whoever is left."""
-    deadline = time.monotonic() + TAKEN_OVER_WITHIN_S
     ends = {p: end for p, end in stack.end_offsets().items() if p[0] in stack.settings.consumption_topics}
-    while not stack.has_stored(ends):
-        assert time.monotonic() < deadline, f"nobody took over:\n{stack.said()}"
-        time.sleep(0.2)
+    wait_until(lambda: stack.has_stored(ends), stack, "somebody who takes over", TAKEN_OVER_WITHIN_S)
 
 
 def take_one_of_two_away(stack: Stack, rng: random.Random) -> float:
@@ -198,11 +191,9 @@ def take_one_of_two_away(stack: Stack, rng: random.Random) -> float:
 def outlast_the_poll_interval(stack: Stack, rng: random.Random) -> float:
     """The variant stalls by itself while its heart goes on beating; wait until the group has given it up."""
     del rng
-    deadline = time.monotonic() + TAKEN_OVER_WITHIN_S
     logs = [stack.logs / f"{name}.log" for name in ("postgre_consumer", "redis_consumer")]
-    while not all(b"polls again" in log.read_bytes() for log in logs):
-        assert time.monotonic() < deadline, "nobody stalled"
-        time.sleep(0.1)
+    stalled = "a consumer of each kind that stalled"
+    wait_until(lambda: all(b"polls again" in log.read_bytes() for log in logs), stack, stalled, TAKEN_OVER_WITHIN_S)
     return time.monotonic()
 
 
@@ -220,11 +211,11 @@ STALLING = [service_of("predictor"), variant("stalling", "postgre_consumer"), va
 
 FAULTS: dict[str, Fault] = {
     "services_killed": Fault(kill(*STEADY)),
-    "broker_killed": Fault(kill_broker),
+    "broker_killed": Fault(kill_engine("kafka")),
     "postgres_restarted": Fault(restart_postgres_immediately),
     "transactions_cut": Fault(cut_transactions),
     "disk_full": Fault(fill_disk, around=small_disk),
-    "redis_killed": Fault(kill_redis),
+    "redis_killed": Fault(kill_engine("redis")),
     "redis_flushed": Fault(flush_redis, forgets=True),
     "poll_interval_outlasted": Fault(outlast_the_poll_interval, STALLING),
     "frozen_until_taken_over": Fault(freeze_until_taken_over, two_of_each()),

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -10,13 +9,11 @@ from tests.faults.checker import Findings, check, published_again
 from tests.faults.expected import Expected
 from tests.faults.faults import Fault
 from tests.faults.publishing import PublishingThread
-from tests.faults.stack import Stack
+from tests.faults.stack import Stack, wait_until
 from tests.faults.stream import Stream
 from tests.faults.tables import Before, Found
 
 PACE_S = 0.25
-QUIET_WITHIN_S = 120
-_LOOK_EVERY_S = 0.2
 
 
 @dataclass
@@ -72,10 +69,3 @@ def recovery_s(stack: Stack, over_at: float, publishing: PublishingThread) -> fl
     ends = {p: end for p, end in stack.end_offsets().items() if p[0] in stack.settings.consumption_topics}
     wait_until(lambda: stack.has_stored(ends) and stack.has_forecast(newest), stack, "recovery")
     return time.monotonic() - over_at
-
-
-def wait_until(is_reached: Callable[[], bool], stack: Stack, what: str, within_s: float = QUIET_WITHIN_S) -> None:
-    deadline = time.monotonic() + within_s
-    while not is_reached():
-        assert time.monotonic() < deadline, f"{what} did not come within {within_s:.0f} s:\n{stack.said()}"
-        time.sleep(_LOOK_EVERY_S)

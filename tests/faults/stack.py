@@ -4,7 +4,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,8 @@ PASSWORDS: Final = [name for name in Settings.model_fields if name.endswith("pas
 STEADY: Final = ("predictor", "redis_consumer", "postgre_consumer")
 """The services that run for ever."""
 _ANSWER_WITHIN_S: Final = 60
+_QUIET_WITHIN_S: Final = 120
+_LOOK_EVERY_S: Final = 0.2
 _NUMBERS: Final = itertools.count(1)
 _AWAY: Final = (
     psycopg2.OperationalError,
@@ -257,3 +259,10 @@ def service_of(name: str, number: int = 1) -> Service:
     """A service as energy-run starts it; further ones of a kind by number."""
     service = next(service for service in SERVICES if service.name == name)
     return service if number == 1 else Service(f"{name}_{number}", service.script, service.stop_turn)
+
+
+def wait_until(is_reached: Callable[[], bool], stack: Stack, what: str, within_s: float = _QUIET_WITHIN_S) -> None:
+    deadline = time.monotonic() + within_s
+    while not is_reached():
+        assert time.monotonic() < deadline, f"{what} did not come within {within_s:.0f} s:\n{stack.said()}"
+        time.sleep(_LOOK_EVERY_S)

@@ -71,12 +71,9 @@ class Found:
         self.gaps = dict.fromkeys(stack.ask('SELECT topic, "partition", from_offset, to_offset FROM data_gaps'), 1)
 
     def known_at(self, then: datetime) -> Table:
-        """What the view of all versions says was known at this moment."""
-        query = (
-            "SELECT building_id, meter, timestamp, known_at, meter_reading_kwh FROM reading_versions"
-            " WHERE known_at <= %(then)s AND (replaced_at IS NULL OR replaced_at > %(then)s)"
-        )
-        return {row[:3]: row[3:] for row in self._ask(query, {"then": then})}
+        """What the database says was known at this moment."""
+        query = "SELECT building_id, meter, timestamp, known_at, meter_reading_kwh FROM readings_known_at(%s)"
+        return {row[:3]: row[3:] for row in self._ask(query, (then,))}
 
     def _table(self, table: str, key: str, values: str) -> Table:
         width = len(key.split(","))

@@ -8,18 +8,14 @@ import pytest
 
 from Setup.embedded.services import SENSOR
 from tests.faults.checker import check
-from tests.faults.conftest import HOURS
+from tests.faults.conftest import HOURS, MARKS
 from tests.faults.faults import FAULTS, can_mount
-from tests.faults.running import PACE_S, Outcome, run, started, wait_until
+from tests.faults.running import PACE_S, Outcome, run, started
+from tests.faults.stack import wait_until
 from tests.faults.stream import CALM_HOURS, FIRST_HOUR, HOUR, Stream
 from tests.faults.tables import Table
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.timeout(600),
-    pytest.mark.usefixtures("leaking_clients"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MARKS
 
 
 def test_an_undisturbed_run_holds_what_its_topics_say(undisturbed, seed):

@@ -8,17 +8,13 @@ import pytest
 
 from Sensor_core.reading import READING_SCHEMA
 from Setup.kafka_initialization import Publisher
+from tests.faults.conftest import MARKS
 from tests.faults.publishing import PublishingThread
-from tests.faults.running import started, wait_until
-from tests.faults.stack import STEADY, Stack, service_of
+from tests.faults.running import started
+from tests.faults.stack import STEADY, Stack, service_of, wait_until
 from tests.faults.stream import METERS, Reading, Stream, kwh_of
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.timeout(600),
-    pytest.mark.usefixtures("leaking_clients"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MARKS
 STOPPED_WITHIN_S = 10.0
 WAITING_MESSAGES = 200_000
 MOST_GROWTH_BYTES = 80 * 1024 * 1024

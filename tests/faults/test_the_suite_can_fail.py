@@ -3,21 +3,15 @@
 import random
 import time
 
-import pytest
-
 from tests.faults.checker import check
+from tests.faults.conftest import MARKS
 from tests.faults.faults import Fault, variant
 from tests.faults.publishing import PublishingThread
-from tests.faults.running import run, started, wait_until
-from tests.faults.stack import Stack, service_of
+from tests.faults.running import run, started
+from tests.faults.stack import Stack, service_of, wait_until
 from tests.faults.stream import Stream
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.timeout(600),
-    pytest.mark.usefixtures("leaking_clients"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MARKS
 HOURS = 24
 DAMAGE = {
     "DELETE FROM readings WHERE building_id = 0 AND \"timestamp\" = '2016-09-02 01:00+00'": ("lost", "readings"),
