@@ -16,8 +16,6 @@ Query = Callable[[str], list[list[str]]]
 """Runs one statement; rows of text."""
 
 STORED_WITHIN_S = 300
-STORED_UNTIL = "SELECT coalesce(extract(epoch FROM stored_until)::bigint, 0) FROM pipeline_status"
-"""The newest hour that the warehouse has whole (seconds since 1970), 0 before the first."""
 
 
 class RunFailedError(Exception):
@@ -56,7 +54,6 @@ MUST_BE_EMPTY = {
         WHERE t.energy_kwh IS NULL OR r.kwh IS NULL
            OR abs(t.energy_kwh - r.kwh) > 1e-6 OR t.meters_reported <> r.reported""",
 }
-FORECAST_UNTIL = "SELECT coalesce(extract(epoch FROM forecast_until)::bigint, 0) FROM pipeline_status"
 MISSING_FORECASTS = """
     SELECT count(*) FROM meters m
     CROSS JOIN LATERAL generate_series(greatest(m.first_seen, to_timestamp({first})), to_timestamp({last}),
@@ -85,8 +82,17 @@ def wait_until(holds: Callable[[], bool], what: str, within_s: float = STORED_WI
         time.sleep(1)
 
 
+def stored_until(query: Query) -> int:
+    """The newest hour that the warehouse has whole (seconds since 1970), 0 before the first."""
+    return _clock(query, "stored_until")
+
+
+def _clock(query: Query, column: str) -> int:
+    return int(query(f"SELECT coalesce(extract(epoch FROM {column})::bigint, 0) FROM pipeline_status")[0][0])
+
+
 def wait_for_forecasts(query: Query, first: int, last: int, within_s: float) -> None:
     """Wait until every meter has a forecast for every hour; the cheap question first, for it is asked all the time."""
-    wait_until(lambda: int(query(FORECAST_UNTIL)[0][0]) >= last, "forecasts reach the last hour", within_s)
+    wait_until(lambda: _clock(query, "forecast_until") >= last, "forecasts reach the last hour", within_s)
     missing = MISSING_FORECASTS.format(first=first, last=last)
     wait_until(lambda: query(missing) == [["0"]], "every meter has a forecast every hour", 60)

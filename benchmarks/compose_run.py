@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acceptance import STORED_UNTIL, RunFailedError, check_tables, utc, wait_for_forecasts, wait_until
+from acceptance import RunFailedError, check_tables, stored_until, utc, wait_for_forecasts, wait_until
 from reference_readings import Reading, expected_readings
 from rich.console import Console
 from rich.table import Table
@@ -99,10 +99,6 @@ class Stack:
         )
         return list(csv.reader(io.StringIO(text)))
 
-    def stored_until(self) -> int:
-        """The newest hour that the warehouse has whole (seconds since 1970), 0 before the first."""
-        return int(self.query(STORED_UNTIL)[0][0])
-
 
 # --- Faults --------------------------------------------------------------------------------------------------------
 
@@ -116,7 +112,7 @@ def restart_each(stack: Stack, last: int) -> str:
     """Restart every service in turn, each while the replay goes on."""
     lasting = [name for name in stack.services() if name != "setup"]
     for name in lasting:
-        reached = stack.stored_until()
+        reached = stored_until(stack.query)
         require_going_on(reached, last)
         console.print(f"  restarting {name}, stored until {utc(reached)}")
         stack.compose("restart", name)
@@ -126,12 +122,12 @@ def restart_each(stack: Stack, last: int) -> str:
 
 def await_progress(stack: Stack, reached: int, after: str) -> None:
     """Wait until the warehouse has got further than it was."""
-    wait_until(lambda: stack.stored_until() > reached, f"readings are stored again after {after}")
+    wait_until(lambda: stored_until(stack.query) > reached, f"readings are stored again after {after}")
 
 
 def down_and_up(stack: Stack, last: int) -> str:
     """Take everything down and up again while the replay goes on."""
-    reached = stack.stored_until()
+    reached = stored_until(stack.query)
     require_going_on(reached, last)
     stack.down()
     stack.up()
@@ -173,9 +169,9 @@ def perform(name: str, options: argparse.Namespace, expected: dict[Reading, floa
     try:
         stack.up()
         started = time.monotonic()
-        wait_until(lambda: stack.stored_until() > first + (last - first) // 10, "a tenth of the replay is stored")
+        wait_until(lambda: stored_until(stack.query) > first + (last - first) // 10, "a tenth of the replay is stored")
         fault = run.fault(stack, last)
-        wait_until(lambda: stack.stored_until() >= last, f"everything until {utc(last)} is stored", options.within)
+        wait_until(lambda: stored_until(stack.query) >= last, f"everything until {utc(last)} is stored", options.within)
         stored = time.monotonic()
         digest = check_tables(stack.query, expected)
         if "predictor" in stack.services():

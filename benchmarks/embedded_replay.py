@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from acceptance import STORED_UNTIL, Query, RunFailedError, check_tables, wait_for_forecasts, wait_until
+from acceptance import Query, RunFailedError, check_tables, stored_until, wait_for_forecasts, wait_until
 from reference_readings import expected_readings
 from rich.console import Console
 from rich.table import Table
@@ -87,11 +87,6 @@ def replay(data: Path, within_s: float) -> list[str]:
                 raise RunFailedError("publishing everything again changed the tables")
     times = [f"{moment - began:.0f}" for moment in (first_forecast, stored, forecast)]
     return [data.name, *times, str(len(expected)), forecasts, digest]
-
-
-def stored_until(query: Query) -> int:
-    """The newest hour that the warehouse has whole (seconds since 1970)."""
-    return int(query(STORED_UNTIL)[0][0])
 
 
 def replayed_until(query: Query) -> int:

@@ -10,7 +10,6 @@ command, and of PostgreSQL beside it.
 import argparse
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -69,11 +68,10 @@ class Postgres:
 
     def __init__(self, state: Path) -> None:
         from Setup.embedded.postgres_engine import PostgresEngine
+        from Setup.embedded.state_folder import any_free_port
 
         (state / "logs").mkdir(parents=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = any_free_port()
         self.engine = PostgresEngine(state, self.port, password=PASSWORD, database="energy")
         self.engine.start(lambda _line: None)
 
