@@ -51,9 +51,8 @@ def password_of(settings: Settings, user: KafkaUser) -> str:
         SettingsError: It is empty, or is one that everybody knows, and a broker is not on this machine.
     """
     name, field = user.value
-    password = ""
-    for server in settings.kafka_bootstrap_servers.split(","):
-        password = password_for(settings, field, server.strip().rsplit(":", 1)[0])
+    servers = settings.kafka_bootstrap_servers.split(",")
+    password = password_for(settings, field, *(server.strip().rsplit(":", 1)[0] for server in servers))
     if not password:
         raise SettingsError(f"{field.upper()} is empty, and with KAFKA_AUTHENTICATION=scram user {name} needs it")
     return password

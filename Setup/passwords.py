@@ -12,21 +12,22 @@ _NETWORK_OF_COMPOSE: Final = frozenset({"kafka", "kafka-2", "kafka-3", "postgres
 """Hosts in the network of docker-compose.yml, which publishes nothing beyond this machine."""
 
 
-def password_for(settings: Settings, field: str, host: str) -> str:
-    """The password to show to a host.
+def password_for(settings: Settings, field: str, *hosts: str) -> str:
+    """The password to show to these hosts.
 
     Args:
         settings: Have it.
         field: Where.
-        host: Name or address of the server, or the folder of its socket.
+        hosts: Names or addresses of the servers, or the folder of a socket.
 
     Raises:
-        SettingsError: It is a demonstration's, and the host is not this machine.
+        SettingsError: It is a demonstration's, and one of the hosts is not this machine.
     """
     password: str = getattr(settings, field).get_secret_value()
-    if password.startswith(DEMONSTRATION) and not is_this_machine(host):
+    stranger = next((host for host in hosts if not is_this_machine(host)), None)
+    if stranger is not None and password.startswith(DEMONSTRATION):
         raise SettingsError(
-            f"{field.upper()} is that of the demonstration, which everybody knows, and {host} is not this machine: "
+            f"{field.upper()} is that of the demonstration, which everybody knows, and {stranger} is not this machine: "
             "`make secrets` writes others"
         )
     return password

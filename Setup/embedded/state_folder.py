@@ -101,7 +101,7 @@ class StateFolder:
         for name, port in preferred.items():
             candidates = [kept.get(name, port), port]
             free = (p for p in candidates if p and p not in ports.values() and is_free(p))
-            ports[name] = next(free, None) or _any_free_port()
+            ports[name] = next(free, None) or any_free_port()
         write_private(kept_file, json.dumps(ports))
         return ports
 
@@ -199,7 +199,8 @@ def _try_lock(file: TextIO) -> bool:
     return True
 
 
-def _any_free_port() -> int:
+def any_free_port() -> int:
+    """A port of ``HOST`` that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -27,7 +26,7 @@ from kafka.errors import TopicAuthorizationFailedError
 
 from Sensor_core.errors import EnergyError, RetriableError
 from Setup.embedded.kafka_engine import KafkaEngine
-from Setup.embedded.state_folder import HOST
+from Setup.embedded.state_folder import any_free_port
 from Setup.kafka_initialization import Publisher, make_consumer
 from Setup.kafka_login import KafkaUser, connection_options, explained_errors
 from Setup.settings import Settings
@@ -51,15 +50,6 @@ def run(settings, stop):
 raise SystemExit(run_service("test", run))
 """
 """Logs in as the administrator, who gives the sensor REDIS_PASSWORD, and as the sensor."""
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on."""
-    probes = [socket.create_server((HOST, 0)) for _ in range(number)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def write_certificates(folder: Path, authority: trustme.CA, *names: str) -> None:
@@ -103,7 +93,7 @@ class SecureKafka(KafkaEngine):
 
     def __init__(self, state: Path, settings: Settings, tls: Path) -> None:
         port = int(settings.kafka_bootstrap_servers.rpartition(":")[2])
-        super().__init__(state, port, controller_port=free_ports(1)[0])
+        super().__init__(state, port, controller_port=any_free_port())
         self.settings = settings
         self._tls = tls
         (state / "logs").mkdir(parents=True)

@@ -1,6 +1,5 @@
 """Kafka with SCRAM logins, rules and TLS: who gets in, and what each of the services' users may do, cell by cell."""
 
-import gc
 import subprocess
 import sys
 import threading
@@ -28,6 +27,7 @@ from Consumers.warehouse import Warehouse
 from Energy_consumption_sensor.feed import Feed, newest_tick
 from Sensor_core.errors import SettingsError, UnreachableError
 from Sensor_core.testing import FIRST_HOUR, make_reading
+from Setup.embedded.state_folder import any_free_port
 from Setup.kafka_access import POSTGRES_GROUP, REDIS_GROUP, grant_access, rights_of
 from Setup.kafka_initialization import Publisher, create_topics, make_consumer
 from Setup.kafka_login import KafkaUser
@@ -39,7 +39,6 @@ from tests.integration.secure_kafka import (
     SecureKafka,
     admin_of,
     environment_of,
-    free_ports,
     may_read,
     may_write,
     poll_until_assigned,
@@ -70,13 +69,6 @@ CELLS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def no_remains():
-    """What a refused client leaves is found here, and not in another file's test."""
-    yield
-    gc.collect()
-
-
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory, engine_password):
     """A running Kafka that knows nobody but its administrator."""
@@ -84,7 +76,7 @@ def broker(tmp_path_factory, engine_password):
     write_certificates(folder / "tls", trustme.CA(), "127.0.0.1")
     settings = Settings(
         _env_file=None,
-        kafka_bootstrap_servers=f"127.0.0.1:{free_ports(1)[0]}",
+        kafka_bootstrap_servers=f"127.0.0.1:{any_free_port()}",
         kafka_authentication="scram",
         kafka_admin_password="an-administrator_1",
         tls=True,

