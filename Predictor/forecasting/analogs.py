@@ -23,17 +23,21 @@ less a day counts that is less alike. [h, 1]"""
 _LEAST_DISTANCE: Final = 1e-3
 
 
-def analog_courses(on_wall_clock: Floats32, scale: Floats32, grid: LocalGrid, site: Ints) -> dict[str, Floats32]:
-    """Means of what followed like days, one a name of ``ANALOGS``, shape ``(M, horizon)``; NaN where unknown.
+def analog_courses(
+    on_wall_clock: Floats32, reading: Floats32, scale: Floats32, grid: LocalGrid, site: Ints
+) -> dict[str, Floats32]:
+    """What followed like days, by name of ``ANALOGS``, shape ``(M, horizon)`` each; NaN where unknown.
 
     Args:
         on_wall_clock: Readings by local day and time of day, shape ``(M, days * slots)``. [kWh]
+        reading: The newest reading, shape ``(M, 1)``. [kWh]
         scale: The meters' scale. [kWh]
         grid: Where each site's steps lie.
         site: Each meter's row in the grid.
 
     Returns:
-        Energies. [kWh]
+        Means of those days, and under ``moved_`` the reading moved as they moved: where no past day is like
+        this one, their level says nothing. [kWh]
     """
     shifts = np.arange(1, ANALOG_DAYS + 1) * grid.slots
     places = grid.target[:, None, :] - shifts[:, None]
@@ -43,16 +47,24 @@ def analog_courses(on_wall_clock: Floats32, scale: Floats32, grid: LocalGrid, si
     calendar = np.where(kinds.reshape(places.shape) == target_kind, 1.0, _OTHER_KIND) * allowed
     flat = np.minimum(places, grid.now[:, None, None]).reshape(len(places), -1)[site]
     values = np.take_along_axis(on_wall_clock, flat, axis=1).reshape(len(site), *places.shape[1:])
-    known = ~np.isnan(values)
-    usable = calendar.astype(np.float32)[site] * known
-    values = np.where(known, values, np.float32(0))
+    begin = np.take_along_axis(on_wall_clock, (grid.now[:, None] - shifts)[site], axis=1)
+    likely = calendar.astype(np.float32)[site]
     apart = _differences(on_wall_clock, scale, grid, site)
     courses = {}
     for name, (recent_h, sharpness) in ANALOGS.items():
-        weights = _likeness(apart, recent_h * grid.slots / 24, sharpness)[:, :, None] * usable
-        with np.errstate(divide="ignore", invalid="ignore"):
-            courses[name] = (weights * values).sum(axis=1) / weights.sum(axis=1)
+        weights = _likeness(apart, recent_h * grid.slots / 24, sharpness)[:, :, None] * likely
+        courses[name] = _weighted_mean(values, weights)
+        courses[f"moved_{name}"] = reading + _weighted_mean(values - begin[:, :, None], weights)
     return courses
+
+
+def _weighted_mean(values: Floats32, weights: Floats32) -> Floats32:
+    """Mean over days of arrays of shape ``(M, days, horizon)``, without gaps; NaN where nothing is known."""
+    known = ~np.isnan(values)
+    total = np.where(known, weights, np.float32(0)).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean: Floats32 = np.where(known, weights * values, np.float32(0)).sum(axis=1) / total
+    return mean
 
 
 def _differences(on_wall_clock: Floats32, scale: Floats32, grid: LocalGrid, site: Ints) -> Floats32:

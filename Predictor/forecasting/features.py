@@ -26,7 +26,7 @@ LEVEL_FEATURES: Final = (
     "like_day_lag_1", "like_day_lag_2",
     "reading_0", "reading_1", "reading_2", "reading_3", "reading_4", "reading_5", "reading_7", "reading_11",
     "reading_23",
-    "moved_day", "moved_week", "moved_profile",
+    "moved_day", "moved_week", "moved_profile", "moved_analog_days", "moved_analog_hours",
     "mean_3", "mean_24", "mean_35_days",
 )  # fmt: skip
 """Energies, as deviations from the anchor; numbers are hours, days or weeks back."""
@@ -170,7 +170,7 @@ def _levels(profiles: Profiles, past: Past, grid: LocalGrid, site: Ints, sph: in
     places = lag_places(grid, sph)
     lags = values_at(np.stack(list(places.values()), axis=1), past.on_wall_clock, 0, grid.now, site)
     levels = {name: lags[:, position] for position, name in enumerate(places)}
-    levels |= analog_courses(past.on_wall_clock, past.scale, grid, site)
+    levels |= analog_courses(past.on_wall_clock, past.raw[:, -1:], past.scale, grid, site)
     at = (grid.target - grid.today * grid.slots)[site]
     levels["weekday_profile"] = np.take_along_axis(_joined(profiles.weekday), at, axis=1)
     levels["daily_profile"] = np.take_along_axis(_joined(profiles.daily), at, axis=1)

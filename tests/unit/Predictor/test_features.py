@@ -162,6 +162,17 @@ def test_the_days_that_went_like_this_one_are_found_in_a_holiday_that_no_calenda
     assert np.abs(analog - truth).mean() < 0.5 * np.abs(features.anchor_kwh - truth).mean()
 
 
+def test_a_meter_that_has_left_its_course_is_moved_on_from_where_it_is():
+    snapshot = make_snapshot(meters=2, noise=0.01)
+    readings = snapshot.readings_kwh.copy()
+    readings[0, -6:] += 20.0
+    usual, odd = build_features(snapshot), build_features(replace(snapshot, readings_kwh=readings))
+    for name in ("moved_analog_days", "moved_analog_hours"):
+        course, before = (column(each, name) * each.scale_kwh[:, None] + each.anchor_kwh for each in (odd, usual))
+        assert np.allclose(course[0, :6] - before[0, :6], 20.0, atol=2.0), name
+        assert np.allclose(course[1], before[1]), name
+
+
 def test_an_outage_that_lasts_is_seen_although_the_profile_does_not_believe_it():
     snapshot = make_snapshot(meters=2)
     readings = snapshot.readings_kwh.copy()
