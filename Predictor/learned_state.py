@@ -1,22 +1,34 @@
-"""What the second pass has learned, kept in a Redis hash: it outlives the predictor, and moves on with the lease."""
+"""What the second pass has learned, kept in a Redis hash: it outlives the predictor, and moves on with the lease.
+
+Every few hours the lasting part of it is copied to Postgres, from where a new predictor takes it if Redis has none.
+"""
 
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from Predictor.forecasting.finishing import Finisher
 from Predictor.forecasting.total_model import TotalModel
+from Predictor.learned_copy import LearnedCopy
+from Sensor_core.errors import RetriableError
+from Sensor_core.interval import Interval
 from Setup.redis_client import LEARNED_KEY, Client, curable_errors
 
 logger = logging.getLogger(__name__)
 
+COPY_EVERY_H: Final = 6
+"""Distance of the hours after which Postgres gets a copy. [h]"""
 _ORIGIN: Final = b"origin"
 
 
 class LearnedState:
-    """A finisher whose state follows Redis. Where Redis has none, it goes on with its own, or with the model's dump."""
+    """A finisher whose state follows Redis. Where Redis has none, it goes on with its own, or with the copy."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, copy: LearnedCopy, interval: Interval) -> None:
         self._client = client
+        self._copy = copy
+        self._interval = interval
+        self._copy_due = 0
         self._written: dict[bytes, bytes] = {}
         self._finisher = Finisher(TotalModel())
 
@@ -28,25 +40,29 @@ class LearnedState:
             step: The hour's step.
 
         Raises:
-            RetriableError: Redis does not answer.
+            RetriableError: Redis does not answer, or Postgres does not where its copy is needed.
         """
         with curable_errors():
             stored = self._client.hget(LEARNED_KEY, _ORIGIN)
         if stored is None:
             self._written = {}
+            if self._finisher.origin is None:
+                self._restore(self._copy.read())
         elif stored != self._written.get(_ORIGIN):
             self._load()
         if self._finisher.origin is not None and self._finisher.origin > step:
             logger.warning("intervals start anew: what was learned is of later hours", extra={"event": "state_dropped"})
-            self._finisher = Finisher(model)
+            self._finisher, self._copy_due = Finisher(model), 0
         self._finisher.model = model
         return self._finisher
 
     def _load(self) -> None:
         with curable_errors():
             self._written = self._client.hgetall(LEARNED_KEY)
+        self._restore({name.decode(): document for name, document in self._written.items() if name != _ORIGIN})
+
+    def _restore(self, parts: Mapping[str, bytes]) -> None:
         self._finisher = Finisher(TotalModel())
-        parts = {name.decode(): document for name, document in self._written.items() if name != _ORIGIN}
         try:
             self._finisher.restore(parts)
         except (ValueError, KeyError) as error:
@@ -59,7 +75,8 @@ class LearnedState:
         Raises:
             RetriableError: Redis does not answer.
         """
-        state = {name.encode(): document for name, document in self._finisher.state().items()}
+        parts = self._finisher.state()
+        state = {name.encode(): document for name, document in parts.items()}
         state[_ORIGIN] = str(self._finisher.origin).encode()
         changed = {name: document for name, document in state.items() if self._written.get(name) != document}
         gone = self._written.keys() - state.keys()
@@ -69,3 +86,15 @@ class LearnedState:
             pipeline = self._client.pipeline().hset(LEARNED_KEY, mapping=changed)
             (pipeline.hdel(LEARNED_KEY, *gone) if gone else pipeline).execute()
         self._written = state
+        self._copy_if_due(parts)
+
+    def _copy_if_due(self, parts: Mapping[str, bytes]) -> None:
+        """Forecasts do not wait for Postgres: what it does not take now it gets the next time."""
+        origin = self._finisher.origin
+        if origin is None or origin < self._copy_due:
+            return
+        self._copy_due = origin + COPY_EVERY_H * self._interval.steps_per_hour
+        try:
+            self._copy.write(parts, self._interval.start_of(origin))
+        except RetriableError as error:
+            logger.warning("what was learned is not copied: %s", error, extra={"event": "state_not_copied"})

@@ -16,6 +16,7 @@ from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.model_store import current_version
 from Predictor.forecasting.snapshot import Floats32, Snapshot
 from Predictor.issuing import Hourly, Issuer, aggregate_forecasts, meter_forecasts
+from Predictor.learned_copy import LearnedCopy
 from Predictor.learned_state import LearnedState
 from Predictor.rings import Rings
 from Predictor.weather_measurements import WeatherMeasurements
@@ -74,7 +75,7 @@ class PredictionProcessing:
         self._publisher = publisher
         self._weather: WeatherMeasurements | None = None
         self._model = ModelKeeper(settings)
-        self._learned = LearnedState(client)
+        self._learned = LearnedState(client, LearnedCopy(settings), settings.interval)
 
     def process(self, hour: ClosedHour) -> int:
         """Forecast one hour and publish the results.

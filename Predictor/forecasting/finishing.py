@@ -11,8 +11,8 @@ go on in the next.
         issue = finisher.finish(history.snapshot(origin), raw[origin])                  # milliseconds
         issue.meters, issue.totals, issue.decisions(limits_kw, made_at)
 
-The predictor runs the same two passes, one hour at a time, and keeps ``finisher.state()`` in Redis. Where that is
-lost, and at the first hour, a new finisher starts from what the model's dump says. Origins may have any distance. Only
+The predictor runs the same two passes, one hour at a time, and keeps ``finisher.state()`` in Redis, with a copy in
+Postgres. Without either, a new finisher starts from what the model's dump says. Origins may have any distance. Only
 readings in the snapshot are looked at, each once, when it is first seen: late ones count when they come, missing ones
 never.
 """

@@ -1,16 +1,37 @@
 """What the predictor has learned survives it in Redis, moves to its successor, and is missed by nobody for long."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.testing import ORIGIN, make_snapshot
 from Predictor.forecasting.total_model import TotalModel
-from Predictor.learned_state import LearnedState
+from Predictor.learned_copy import COPIED_PARTS, LearnedCopy
+from Predictor.learned_state import COPY_EVERY_H, LearnedState
+from Sensor_core.errors import RetriableError
 from Setup.redis_client import LEARNED_KEY
 
 pytestmark = pytest.mark.integration
 KNOWING = TotalModel()
+
+
+@pytest.fixture
+def learned_state(settings, redis_client):
+    """Makes what a predictor has at its start."""
+    return partial(LearnedState, redis_client, LearnedCopy(settings), settings.interval)
+
+
+def learned_until(postgres):
+    with postgres.cursor() as cursor:
+        cursor.execute("SELECT part, extract(epoch FROM learned_until)::integer / 3600 FROM learned_state")
+        return dict(cursor.fetchall())
+
+
+def forget_copy(postgres):
+    with postgres.cursor() as cursor:
+        cursor.execute("TRUNCATE learned_state")
 
 
 def process(learned, hours):
@@ -22,10 +43,11 @@ def process(learned, hours):
     return issue
 
 
-def test_a_successor_goes_on_where_the_predecessor_stopped(redis_client):
-    alone, first, second = LearnedState(redis_client), LearnedState(redis_client), LearnedState(redis_client)
+def test_a_successor_goes_on_where_the_predecessor_stopped(redis_client, postgres, learned_state):
+    alone, first, second = learned_state(), learned_state(), learned_state()
     expected = process(alone, range(30))
     redis_client.flushall()
+    forget_copy(postgres)
     process(first, range(15))
     process(second, range(15, 20))
     process(first, range(20, 25))  # has the lease again: what it remembers itself is old
@@ -34,8 +56,8 @@ def test_a_successor_goes_on_where_the_predecessor_stopped(redis_client):
     assert issue.totals.quantiles.tobytes() == expected.totals.quantiles.tobytes()
 
 
-def test_an_emptied_redis_is_filled_again_by_the_one_that_still_knows(redis_client):
-    learned = LearnedState(redis_client)
+def test_an_emptied_redis_is_filled_again_by_the_one_that_still_knows(redis_client, learned_state):
+    learned = learned_state()
     process(learned, range(10))
     before = redis_client.hgetall(LEARNED_KEY)
     redis_client.flushall()
@@ -44,31 +66,56 @@ def test_an_emptied_redis_is_filled_again_by_the_one_that_still_knows(redis_clie
     assert before.keys() < after.keys()
 
 
-def test_without_redis_and_memory_it_starts_from_the_dump(redis_client):
-    process(LearnedState(redis_client), range(10))
+def test_without_redis_and_memory_it_goes_on_with_the_copy(redis_client, postgres, learned_state):
+    last = 2 * COPY_EVERY_H
+    process(learned_state(), range(last + 5))
+    assert learned_until(postgres) == dict.fromkeys(COPIED_PARTS, ORIGIN + last)
     redis_client.flushall()
-    issue = process(LearnedState(redis_client), [10])
-    assert np.isfinite(issue.totals.quantiles).all()
+    heir = learned_state()
+    assert heir.finisher(KNOWING, ORIGIN + last + 5).origin == ORIGIN + last
+    process(heir, [last + 5])
+    assert redis_client.hget(LEARNED_KEY, "origin") == str(ORIGIN + last + 5).encode()
+    assert learned_until(postgres) == dict.fromkeys(COPIED_PARTS, ORIGIN + last + 5)
+
+
+def test_without_redis_memory_and_copy_it_starts_from_the_dump(redis_client, postgres, learned_state):
+    process(learned_state(), range(10))
+    redis_client.flushall()
+    forget_copy(postgres)
+    heir = learned_state()
+    assert heir.finisher(KNOWING, ORIGIN + 10).origin is None
+    assert np.isfinite(process(heir, [10]).totals.quantiles).all()
+
+
+def test_forecasts_do_not_wait_for_a_postgres_that_is_away(redis_client, settings, postgres, learned_state):
+    process(learned_state(), [0])
+    nowhere = LearnedCopy(settings.model_copy(update={"postgres_port": 1}))
+    process(LearnedState(redis_client, nowhere, settings.interval), range(1, 3))
+    assert redis_client.hget(LEARNED_KEY, "origin") == str(ORIGIN + 2).encode()
+    assert learned_until(postgres) == dict.fromkeys(COPIED_PARTS, ORIGIN)
+    redis_client.flushall()
+    with pytest.raises(RetriableError):  # a copy that may be there is waited for
+        LearnedState(redis_client, nowhere, settings.interval).finisher(KNOWING, ORIGIN + 3)
 
 
 @pytest.mark.parametrize("damage", [{b"factors": b"broken"}, {b"paths": b"\x80"}])
-def test_what_cannot_be_read_is_dropped_and_learned_again(redis_client, damage):
-    process(LearnedState(redis_client), range(5))
+def test_what_cannot_be_read_is_dropped_and_learned_again(redis_client, learned_state, damage):
+    process(learned_state(), range(5))
     redis_client.hset(LEARNED_KEY, mapping=damage)
-    heir = LearnedState(redis_client)
+    heir = learned_state()
     process(heir, range(5, 7))
     assert heir.finisher(KNOWING, ORIGIN + 7).origin == ORIGIN + 6
 
 
-def test_hours_before_those_that_were_learned_from_start_anew(redis_client):
-    process(LearnedState(redis_client), range(20, 25))
-    learned = LearnedState(redis_client)
+def test_hours_before_those_that_were_learned_from_start_anew(redis_client, learned_state):
+    process(learned_state(), range(20, 25))
+    learned = learned_state()
     process(learned, [3])
     assert redis_client.hget(LEARNED_KEY, "origin") == str(ORIGIN + 3).encode()
 
 
-def test_parts_whose_truth_has_come_leave_redis(redis_client):
-    learned = LearnedState(redis_client)
+def test_parts_whose_truth_has_come_leave_redis(redis_client, learned_state):
+    learned = learned_state()
     process(learned, range(80))
     waiting = [name for name in redis_client.hkeys(LEARNED_KEY) if name.startswith(b"issue:")]
     assert len(waiting) == 72

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.testing import ORIGIN, make_snapshot
 from Predictor.forecasting.total_model import TotalModel
 from Predictor.issuing import Issuer
+from Predictor.learned_copy import LearnedCopy
 from Predictor.learned_state import LearnedState
 from Predictor.rings import Rings
 from Sensor_core.reading import Tick
@@ -167,7 +169,9 @@ def test_the_predictor_does_its_work_as_its_user(settings, postgres, client_of, 
     redis_client.acl_log_reset()
     client = client_of(RedisUser.PREDICTOR)
     fill_cache(settings, client, Role.PREDICTOR)
-    hours, learned = ClosedHours(client), LearnedState(client)
+    hours = ClosedHours(client)
+    learned_state = partial(LearnedState, client, LearnedCopy(settings), settings.interval)
+    learned = learned_state()
     assert hours.lead()
     assert hours.next(1) is None  # makes the group
     write_hour(History(settings, client_of(RedisUser.REDIS_CONSUMER), 1), (settings.topic_redis, 0), hour=0)
@@ -178,7 +182,7 @@ def test_the_predictor_does_its_work_as_its_user(settings, postgres, client_of, 
     issue = learned.finisher(TotalModel(), ORIGIN).finish(snapshot, Forecaster().raw(snapshot))
     learned.save()
     redis_client.hset(LEARNED_KEY, "old", "x")
-    heir, later = LearnedState(client), make_snapshot(origin=ORIGIN + 1, seed=1)
+    heir, later = learned_state(), make_snapshot(origin=ORIGIN + 1, seed=1)
     heir.finisher(TotalModel(), ORIGIN + 1).finish(later, Forecaster().raw(later))
     heir.save()
     assert not redis_client.hexists(LEARNED_KEY, "old")
