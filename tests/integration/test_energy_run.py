@@ -118,7 +118,7 @@ def test_a_run_ends_by_itself_when_its_hours_are_stored_and_forecast(workspace):
 
 
 def test_a_sensor_that_dies_goes_no_further_than_the_hours_asked_for(workspace):
-    with RunningPipeline(workspace, "--hours", "6", "--pace", "4") as run:
+    with RunningPipeline(workspace, "--hours", "6", "--pace", "2") as run:
         run.wait_for(r"stored until 2016-09-03 0[6-9]")
         run.service("energy-sensor").kill()
         run.wait_for("sensor_publisher was ended by signal 9 and is started again")
@@ -154,34 +154,33 @@ def test_the_next_run_goes_on_survives_deaths_and_stops_in_order(workspace):
         assert not [child for child in children if child.is_running()]
 
 
-def test_a_second_run_on_the_same_state_is_refused_and_disturbs_nothing(workspace):
+@pytest.fixture(scope="module")
+def staying(workspace) -> Iterator[RunningPipeline]:
+    """A run that has replayed everything and stays up; the last of its tests kills it."""
     with RunningPipeline(workspace, "--pace", "0") as run:
         run.wait_for("the pipeline stays up until Ctrl-C")
-        second = run_to_end(workspace, "--data", "data", "--state", "state", "--fresh")
-        assert second.returncode == 1
-        assert f"is in use by process {run.process.pid}" in second.stderr
-        assert "Traceback" not in second.stderr
-        assert run.ask("SELECT count(*) FROM readings") == str(HOURS * len(METERS))
+        yield run
 
 
-def test_a_dead_engine_is_started_again(workspace):
-    with RunningPipeline(workspace, "--pace", "0") as run:
-        run.wait_for("the pipeline stays up until Ctrl-C")
-        valkey = next(c for c in psutil.Process(run.process.pid).children() if c.name() == "valkey-server")
-        valkey.kill()
-        run.wait_for("redis has ended and is started again")
-        run.wait_for(r"(?s)redis has ended.*the pipeline stays up until Ctrl-C")
-        run.process.terminate()
-        assert run.wait_for_end() == 0
+def test_a_second_run_on_the_same_state_is_refused_and_disturbs_nothing(staying, workspace):
+    second = run_to_end(workspace, "--data", "data", "--state", "state", "--fresh")
+    assert second.returncode == 1
+    assert f"is in use by process {staying.process.pid}" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert staying.ask("SELECT count(*) FROM readings") == str(HOURS * len(METERS))
 
 
-def test_nothing_outlives_a_killed_run(workspace):
-    with RunningPipeline(workspace, "--pace", "0") as run:
-        run.wait_for("the pipeline stays up until Ctrl-C")
-        children = psutil.Process(run.process.pid).children(recursive=True)
-        run.process.kill()
-        _, alive = psutil.wait_procs(children, timeout=30)
-        assert not alive
+def test_a_dead_engine_is_started_again(staying):
+    valkey = next(c for c in psutil.Process(staying.process.pid).children() if c.name() == "valkey-server")
+    valkey.kill()
+    staying.wait_for(r"(?s)redis has ended and is started again.*the pipeline stays up until Ctrl-C")
+
+
+def test_nothing_outlives_a_killed_run(staying):
+    children = psutil.Process(staying.process.pid).children(recursive=True)
+    staying.process.kill()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
 
 
 def test_a_wrong_data_folder_ends_the_run_with_the_place_of_the_fault(workspace):

@@ -1,5 +1,6 @@
 """Retraining on a real warehouse: who is promoted, who refused, what the table of models says, and when it starts."""
 
+import shutil
 from datetime import UTC, datetime
 
 import msgspec
@@ -45,9 +46,23 @@ def models(postgres, columns="model, status"):
         return cursor.fetchall()
 
 
-def first_champion(trainer, postgres, *, spoilt=False):
-    """Trained on what lies before ``CHAMPION_KNOWS``; then the rest of the summer comes."""
+@pytest.fixture(scope="module")
+def kept_champion(tmp_path_factory):
+    """Where the first champion is kept for the next tests, once one has trained it."""
+    return tmp_path_factory.mktemp("champion") / "models"
+
+
+@pytest.fixture
+def first_champion(trainer, postgres, kept_champion):
+    """The version trained on what lies before ``CHAMPION_KNOWS``; then the rest of the summer came."""
+    row = kept_champion.with_suffix(".json")
     with postgres.cursor() as cursor:
+        if row.exists():
+            shutil.copytree(kept_champion, trainer.model_dir)
+            cursor.execute(
+                "INSERT INTO models SELECT * FROM jsonb_populate_record(NULL::models, %s)", (row.read_text(),)
+            )
+            return current_version(trainer.model_dir)
         cursor.execute(
             'CREATE TEMP TABLE later AS SELECT * FROM readings WHERE "timestamp" >= %s;'
             'DELETE FROM readings WHERE "timestamp" >= %s',
@@ -55,11 +70,17 @@ def first_champion(trainer, postgres, *, spoilt=False):
         )
         version = train_once(trainer, Heartbeat(None))
         cursor.execute("INSERT INTO readings SELECT * FROM later")
-    if spoilt:
-        model = load(trainer.model_dir)
-        weights = [[weight * 1.5 + 0.3 for weight in row] for row in model.card.linear]
-        version = save(trainer.model_dir, msgspec.structs.replace(model.card, linear=weights), model.boosters)
+        cursor.execute("SELECT to_jsonb(m)::text FROM models m")
+        row.write_text(cursor.fetchone()[0])
+    shutil.copytree(trainer.model_dir, kept_champion)
     return version
+
+
+@pytest.fixture
+def spoilt_champion(trainer, first_champion):
+    model = load(trainer.model_dir)
+    weights = [[weight * 1.5 + 0.3 for weight in row] for row in model.card.linear]
+    return save(trainer.model_dir, msgspec.structs.replace(model.card, linear=weights), model.boosters)
 
 
 def test_the_first_model_is_in_the_table_with_what_it_was_made_of(trainer, postgres):
@@ -74,35 +95,36 @@ def test_the_first_model_is_in_the_table_with_what_it_was_made_of(trainer, postg
     assert promoted_at is not None
 
 
-def test_a_challenger_that_beats_a_spoilt_champion_is_promoted_and_the_comparison_kept(trainer, postgres):
-    spoilt = first_champion(trainer, postgres, spoilt=True)
+def test_a_challenger_that_beats_a_spoilt_champion_is_promoted_and_the_comparison_kept(
+    trainer, postgres, spoilt_champion
+):
     version = train_once(trainer, Heartbeat(None), "after drift (of a test)")
     assert version is not None
-    assert current_version(trainer.model_dir) == version != spoilt
+    assert current_version(trainer.model_dir) == version != spoilt_champion
     rows = {model: (status, reason, comparison) for model, status, reason, comparison in
             models(postgres, "model, status, reason, comparison")}  # fmt: skip
-    assert rows[spoilt][0] == "retired"
+    assert rows[spoilt_champion][0] == "retired"
     status, reason, comparison = rows[version]
     assert status == "champion"
-    assert reason.startswith(f"trained after drift (of a test): won against {spoilt} on 1")
+    assert reason.startswith(f"trained after drift (of a test): won against {spoilt_champion} on 1")
     assert comparison["challenger_pinball"] < comparison["champion_pinball"]
-    assert comparison["champion"] == spoilt
+    assert comparison["champion"] == spoilt_champion
 
 
-def test_a_challenger_that_is_no_better_is_refused_and_the_champion_stays(trainer, postgres, monkeypatch):
-    champion = first_champion(trainer, postgres)
+def test_a_challenger_that_is_no_better_is_refused_and_the_champion_stays(
+    trainer, postgres, first_champion, monkeypatch
+):
     monkeypatch.setattr(fitting, "TREES", 1)
     assert train_once(trainer, Heartbeat(None)) is None
-    assert current_version(trainer.model_dir) == champion
+    assert current_version(trainer.model_dir) == first_champion
     (first, second) = models(postgres, "model, status, reason")
-    assert first[:2] == (champion, "champion")
+    assert first[:2] == (first_champion, "champion")
     assert second[1] == "refused"
     assert "lost against" in second[2]
     assert second[0] in versions(trainer.model_dir), "kept: it may be promoted by hand"
 
 
-def test_a_challenger_knows_nothing_of_the_weeks_that_it_is_judged_by(trainer, postgres, monkeypatch):
-    first_champion(trainer, postgres)
+def test_a_challenger_knows_nothing_of_the_weeks_that_it_is_judged_by(trainer, postgres, first_champion, monkeypatch):
     monkeypatch.setattr(fitting, "TREES", 1)
     train_once(trainer, Heartbeat(None))
     _, (training_to, comparison) = models(postgres, "training_to, comparison")
@@ -116,15 +138,14 @@ def test_a_champion_that_has_seen_the_newest_weeks_is_not_challenged_yet(trainer
         train_once(trainer, Heartbeat(None))
 
 
-def test_old_versions_are_pruned_but_never_the_one_in_use(trainer, postgres, monkeypatch):
-    champion = first_champion(trainer, postgres)
+def test_old_versions_are_pruned_but_never_the_one_in_use(trainer, postgres, first_champion, monkeypatch):
     monkeypatch.setattr(fitting, "TREES", 1)
     few = trainer.model_copy(update={"training_keep_versions": 1})
     for seed in (1, 2):
         monkeypatch.setitem(fitting._PARAMETERS, "seed", seed)
         train_once(few, Heartbeat(None))
     assert len(versions(trainer.model_dir)) == 2
-    assert champion in versions(trainer.model_dir)
+    assert first_champion in versions(trainer.model_dir)
     assert len(models(postgres)) == 3, "the table remembers them all"
 
 
@@ -134,29 +155,29 @@ def test_only_so_many_of_the_newest_readings_are_learned_from(trainer, postgres)
     assert models(postgres, "readings") == [(4 * 1000,)]
 
 
-def test_the_commands_keep_the_table_right(trainer, postgres, monkeypatch, capsys):
-    first = first_champion(trainer, postgres)
+def test_the_commands_keep_the_table_right(trainer, postgres, first_champion, monkeypatch, capsys):
     for module in (train, promote):
         monkeypatch.setattr(module, "load_settings", lambda: trainer)
     assert train.main([]) == 0
     second = current_version(trainer.model_dir)
-    assert dict(models(postgres)) == {first: "retired", second: "champion"}
-    assert promote.main([first]) == 0
-    assert dict(models(postgres)) == {first: "champion", second: "retired"}
-    assert dict(models(postgres, "model, reason"))[first] == "energy-promote"
+    assert dict(models(postgres)) == {first_champion: "retired", second: "champion"}
+    assert promote.main([first_champion]) == 0
+    assert dict(models(postgres)) == {first_champion: "champion", second: "retired"}
+    assert dict(models(postgres, "model, reason"))[first_champion] == "energy-promote"
     assert capsys.readouterr().err == ""
 
 
-def test_what_a_command_did_without_a_database_is_noted_by_the_service(trainer, postgres, monkeypatch, capsys):
-    first = first_champion(trainer, postgres)
+def test_what_a_command_did_without_a_database_is_noted_by_the_service(
+    trainer, postgres, first_champion, monkeypatch, capsys
+):
     model = load(trainer.model_dir)
     second = save(trainer.model_dir, msgspec.structs.replace(model.card, seed=7), model.boosters)
     monkeypatch.setattr(promote, "load_settings", lambda: trainer.model_copy(update={"postgres_port": 1}))
     assert promote.main([second]) == 0
     assert "the trainer service will note it" in capsys.readouterr().err
-    assert dict(models(postgres)) == {first: "champion"}
+    assert dict(models(postgres)) == {first_champion: "champion"}
     Watch(trainer, Heartbeat(None), Stop()).look()
-    assert dict(models(postgres)) == {first: "retired", second: "champion"}
+    assert dict(models(postgres)) == {first_champion: "retired", second: "champion"}
 
 
 DRIFTED = """
@@ -174,13 +195,13 @@ FROM generate_series(1, 4) b, generate_series('2016-08-24Z'::timestamptz, '2016-
 """
 
 
-@pytest.mark.parametrize(("worse", "own", "found"), [(1.2, True, False), (1.3, True, True), (1.3, False, False)])
-def test_drift_of_the_scores_calls_for_a_challenger_once(trainer, postgres, worse, own, found):
-    version = first_champion(trainer, postgres)
+@pytest.mark.parametrize("worse_own_found", [(1.2, True, False), (1.3, True, True), (1.3, False, False)])
+def test_drift_of_the_scores_calls_for_a_challenger_once(trainer, postgres, first_champion, worse_own_found):
+    worse, own, found = worse_own_found
     promised = load(trainer.model_dir).card.scores["model"]["all"]
     values = {metric: promised[metric] * worse for metric in ("pinball", "cvrmse")}
     with postgres.cursor() as cursor:
-        cursor.execute(DRIFTED, {"model": version if own else "another", **values})
+        cursor.execute(DRIFTED, {"model": first_champion if own else "another", **values})
     watch = Watch(trainer, Heartbeat(None), Stop())
     why = watch.look()
     assert (why is not None) == found
