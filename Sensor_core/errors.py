@@ -3,6 +3,7 @@
 EnergyError
 ├── RetriableError        waiting may cure it: retried with backoff, blocks one partition or one service
 │   └── UnreachableError  a backing service did not answer before the deadline
+├── StoppedError          the process was told to end while it waited for a backing service
 ├── FencedError           another instance owns this partition or lease now
 ├── InvalidRecordError    a message that can never be stored: goes to the dead-letter topic
 ├── DataFolderError       a file of a data folder is wrong: names file, line, column and value
@@ -22,6 +23,10 @@ class RetriableError(EnergyError):
 
 class UnreachableError(RetriableError):
     """A backing service did not answer before the deadline."""
+
+
+class StoppedError(EnergyError):
+    """The process was told to end while it waited for a backing service; nothing went wrong."""
 
 
 class FencedError(EnergyError):

@@ -13,7 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from Sensor_core.errors import DataFolderError, EnergyError, RetriableError, SettingsError, UnreachableError
+from Sensor_core.errors import (
+    DataFolderError,
+    EnergyError,
+    RetriableError,
+    SettingsError,
+    StoppedError,
+    UnreachableError,
+)
 from Setup.metrics import HEALTH, RETRIES, served
 from Setup.passwords import warning
 from Setup.settings import Settings, load_settings
@@ -47,8 +54,13 @@ def stop_on_signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def run_service(name: str, run: Callable[[Settings, Stop], None]) -> int:
+def run_service(name: str, run: Callable[[Settings, Stop], None], *, stopped_waiting: int = 0) -> int:
     """Read settings, run the service until it ends or is told to, and turn errors into an exit code.
+
+    Args:
+        name: The service, for its log.
+        run: Runs it; told by the event to end.
+        stopped_waiting: The exit code where it was told to end while it waited for another service.
 
     Returns:
         0 after a clean stop, 1 after an error that this program knows (one line on standard error), 2 for
@@ -66,6 +78,9 @@ def run_service(name: str, run: Callable[[Settings, Stop], None]) -> int:
     try:
         with served(settings.metrics_host, settings.metrics_port), stop_on_signals() as stop:
             run(settings, stop)
+    except StoppedError as error:
+        logger.info("stopped: %s", error, extra={"event": "service_stopped"})
+        return stopped_waiting
     except EnergyError as error:
         logger.error("%s", error, extra={"event": "service_failed"})  # noqa: TRY400 - its text says it all
         return _exit_code(error)
@@ -123,7 +138,8 @@ def wait_for(what: str, where: str, attempt: Callable[[], T], *, deadline_s: flo
         stop: Ends the wait at once.
 
     Raises:
-        UnreachableError: The deadline passed, or the process was told to stop.
+        UnreachableError: The deadline passed.
+        StoppedError: The process was told to stop.
     """
     deadline = time.monotonic() + deadline_s
     backoff, told_to_stop = Backoff(), stop or Stop()
@@ -133,10 +149,12 @@ def wait_for(what: str, where: str, attempt: Callable[[], T], *, deadline_s: flo
         except RetriableError as error:
             pause_s = backoff.next_s()
             logger.debug("waiting for %s at %s", what, where, extra={"event": "waiting"})
-            if time.monotonic() + pause_s > deadline or told_to_stop.wait(pause_s):
+            if time.monotonic() + pause_s > deadline:
                 raise UnreachableError(
                     f"{what} cannot be reached at {where} within {deadline_s:g} s: {error}"
                 ) from error
+            if told_to_stop.wait(pause_s):
+                raise StoppedError(f"told to end while waiting for {what} at {where}: {error}") from error
 
 
 class Heartbeat:

@@ -1,13 +1,14 @@
 """Waiting: for other services with a deadline, and alive all the while."""
 
 import os
+import signal
 import threading
 import time
 
 import pytest
 
-from Sensor_core.errors import RetriableError, UnreachableError
-from Setup.lifecycle import Backoff, Heartbeat, Stop, wait_for
+from Sensor_core.errors import RetriableError, StoppedError, UnreachableError
+from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service, wait_for
 
 
 class Seconds:
@@ -112,9 +113,21 @@ def test_a_wait_for_a_service_ends_at_once_when_the_process_is_told_to_stop(monk
     stop = Stop()
     threading.Timer(0.2, stop.set).start()
     started = time.monotonic()
-    with pytest.raises(UnreachableError):
+    with pytest.raises(StoppedError, match="Kafka at localhost:9092: connection refused"):
         wait_for("Kafka", "localhost:9092", refuse, deadline_s=60, stop=stop)
     assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(("choice", "code"), [({}, 0), ({"stopped_waiting": 143}, 143)])
+def test_being_told_to_stop_while_waiting_is_no_failure(capfd, choice, code):
+    def run(_settings, stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for("Kafka", "localhost:9092", refuse, deadline_s=60, stop=stop)
+
+    assert run_service("service", run, **choice) == code
+    said = capfd.readouterr().err
+    assert "told to end while waiting for Kafka" in said
+    assert "ERROR" not in said
 
 
 def test_other_errors_are_not_waited_for():
