@@ -1,6 +1,7 @@
 """Sites, buildings and meters: from a data folder into Postgres, and as Redis holds them."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -8,8 +9,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from psycopg2.extras import RealDictCursor, execute_values
 from pydantic import BaseModel, ConfigDict
 
-from Sensor_core.building import M2_PER_SQUARE_FOOT, Building, Site
+from Sensor_core.building import KWH_PER_UNIT, M2_PER_SQUARE_FOOT, Building, Meter, Site
 from Setup.data_folder import DataFolder
+
+logger = logging.getLogger(__name__)
 
 SLOT: Final = np.dtype([("step", "<f8"), ("known_at", "<f8"), ("kwh", "<f8")])
 """One slot of a meter's ring in Redis; times in seconds since 1970, step 0 is an empty slot."""
@@ -39,11 +42,28 @@ def upload_metadata(connection: Connection, folder: DataFolder) -> None:
         _upsert(cursor, "sites", "site_id, time_zone, latitude, longitude, country, stamps, limit_kw", sites, 1)
         columns = "building_id, site_id, primary_use, floor_area_m2, year_built, floor_count"
         _upsert(cursor, "buildings", columns, buildings, 1)
+        _warn_of_changed_units(cursor, folder.meters)
         _upsert(cursor, "meters", "building_id, meter, external_id, unit, multiplier", meters, 2)
         cursor.execute("SELECT EXISTS (SELECT FROM unknown_buildings JOIN buildings USING (building_id))")
         (became_known,) = cursor.fetchone() or (False,)
         if became_known:  # their readings join the totals
             cursor.execute("SELECT rebuild_hourly_totals()")
+
+
+def _warn_of_changed_units(cursor: Any, declared: Mapping[tuple[int, int], Meter]) -> None:
+    """Readings were converted as they came in: those that are stored have the unit that was declared then."""
+    cursor.execute("SELECT building_id, meter, unit, multiplier FROM meters WHERE first_seen IS NOT NULL")
+    changed = [
+        f"meter {meter} of building {building_id} from {multiplier:g} {unit} to {new.multiplier:g} {new.unit}"
+        for building_id, meter, unit, multiplier in cursor.fetchall()
+        if (new := declared.get((building_id, meter))) and new.kwh_per_count != KWH_PER_UNIT[unit] * multiplier
+    ]
+    if changed:
+        logger.warning(
+            "meters.csv changes what %d meters count (%s ...): their stored readings keep the old unit; "
+            "to convert them anew, start with an empty database (energy-run --fresh)", len(changed), changed[0],
+            extra={"event": "units_changed", "meters": len(changed)},
+        )  # fmt: skip
 
 
 def _upsert(cursor: Any, table: str, columns: str, rows: Sequence[tuple[object, ...]], key_columns: int) -> None:

@@ -45,7 +45,8 @@ Resume = Callable[[dict[int, int], int | None], Offsets]
 FILLED: Final = "filled"
 """Field of the state: the name of the filling, which changes with each."""
 _LOCK: Final = "energy:lease:fill"
-_LOCK_S: Final = 60
+LOCK_S: Final = 60
+"""How long the filling of a process that was killed keeps others out. [s]"""
 _METERS_AT_ONCE: Final = 100
 
 _BINARY_HEAD_BYTES, _BINARY_END_BYTES = 19, 2
@@ -112,7 +113,7 @@ def fill_cache(
     name = uuid.uuid4().hex
     resume = partial(resume_offsets, settings, margin_s=margin_s, user=KafkaUser[role.name])
     with curable_errors():
-        if not client.set(_LOCK, name, nx=True, ex=_LOCK_S):
+        if not client.set(_LOCK, name, nx=True, ex=LOCK_S):
             raise RetriableError("another process is filling the cache")
         try:
             with curable_postgres_errors(), closing(connect(settings, role)) as connection:
@@ -147,7 +148,7 @@ def _fill_rings(settings: Settings, client: Client, cursor: Cursor, name: str) -
     for start in range(0, len(meters), _METERS_AT_ONCE):
         rings = list(_rings(cursor, meters[start : start + _METERS_AT_ONCE], settings))
         arguments = [part for meter, ring in rings for part in (meter, ring.tobytes())]
-        _require(store(keys=[_LOCK, METERS_KEY], args=[name, _LOCK_S, RING_PREFIX, *arguments]))
+        _require(store(keys=[_LOCK, METERS_KEY], args=[name, LOCK_S, RING_PREFIX, *arguments]))
         count += len(rings)
         readings += sum(int(np.count_nonzero(ring["step"])) for _, ring in rings)
     return count, readings

@@ -73,11 +73,16 @@ def connect(settings: Settings, role: Role) -> Connection:
             **tls_parameters(settings),
         )
     except psycopg2.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = _cause(error)
         if settings.tls and _TLS_FAILURE.search(reason):
             raise SettingsError(f"{reason} (TLS=true, TLS_CA_FILE={settings.tls_ca_file})") from None
         raise RetriableError(reason) from None
     return connection
+
+
+def _cause(error: psycopg2.OperationalError) -> str:
+    """Why the last address that was tried failed; the lines that libpq indents below it are its advice."""
+    return [line for line in str(error).splitlines() if line.strip() and not line[0].isspace()][-1]
 
 
 def tls_parameters(settings: Settings) -> dict[str, Any]:
@@ -89,16 +94,20 @@ def tls_parameters(settings: Settings) -> dict[str, Any]:
     return {"sslmode": "verify-full", "sslrootcert": str(ca_file(settings))} if settings.tls else {}
 
 
+def address(settings: Settings) -> str:
+    """Where Postgres is, for the text of an error."""
+    return f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_db}"
+
+
 def wait_for_postgres(settings: Settings, role: Role, stop: Stop | None = None) -> Connection:
     """Connect, trying until the deadline.
 
     Raises:
         UnreachableError: No connection within START_DEADLINE_S.
     """
-    where = f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_db}"
     return wait_for(
         "Postgres",
-        where,
+        address(settings),
         lambda: connect(settings, role),
         deadline_s=settings.start_deadline_s,
         stop=stop,
