@@ -26,6 +26,7 @@ from Setup.kafka_initialization import Publisher
 from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service
 from Setup.metrics import HEALTH, PUBLISHED, WATERMARK
+from Setup.options import positive, seconds
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -196,9 +197,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the service."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: DATA_DIR)")
-    parser.add_argument("--hours", type=int, metavar="N", help="stop after N hours of event time")
+    parser.add_argument("--hours", type=positive, metavar="N", help="stop after N hours of event time")
     parser.add_argument("--end-file", type=Path, metavar="FILE", help="keep the end of --hours here over restarts")
-    parser.add_argument("--pace", type=float, metavar="S", help="seconds per hour of event time, 0: at full speed")
+    parser.add_argument("--pace", type=seconds, metavar="S", help="seconds per hour of event time, 0: at full speed")
     parser.add_argument("--from-start", action="store_true", help="publish the file from its first hour again")
     parser.add_argument("--live", action="store_true", help="read JSON lines from standard input, tick by the clock")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""For tests: builders of records, a clock that is moved by hand, and a publisher that remembers."""
+"""For tests: builders of records, and a clock that is moved by hand."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,14 +28,3 @@ class HandClock:
     def move(self, **amount: float) -> None:
         """Move forward, by the arguments of timedelta."""
         self.now += timedelta(**amount)
-
-
-class RememberingPublisher:
-    """Keeps the readings that it is given."""
-
-    def __init__(self) -> None:
-        self.readings: list[Reading] = []
-
-    def publish(self, reading: Reading) -> None:
-        """Take one reading."""
-        self.readings.append(reading)

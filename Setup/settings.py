@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     # Data
     data_dir: Path = Path("New_data")
     meter_interval_s: PositiveInt = SECONDS_PER_HOUR
-    replay_seconds_per_hour: float = Field(default=1.0, ge=0)
+    replay_seconds_per_hour: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     live_grace_s: float = Field(default=300.0, ge=0)
 
     # Kafka

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from Predictor.forecasting.model_store import load, save
 from Sensor_core.errors import BacktestError, EnergyError
+from Setup.options import positive
 from Setup.settings import load_settings
 from Training_scripts.backtesting.evaluation import PeerForecasts, compare, together
 from Training_scripts.backtesting.plan import Fold, Request, origins_of, plan
@@ -68,22 +69,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--train-until", type=utc_time, metavar="T", help="training uses nothing at or after T")
     parser.add_argument("--from", type=utc_time, metavar="T", required=True, dest="first", help="first origin")
     parser.add_argument("--to", type=utc_time, metavar="T", required=True, dest="last", help="last origin, inclusive")
-    parser.add_argument("--every", type=_positive, metavar="H", required=True, help="hours from origin to origin")
+    parser.add_argument("--every", type=positive, metavar="H", required=True, help="hours from origin to origin")
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for the results")
-    parser.add_argument("--refit-every", type=_positive, metavar="DAYS", help="fit anew to what lies before")
+    parser.add_argument("--refit-every", type=positive, metavar="DAYS", help="fit anew to what lies before")
     parser.add_argument("--model", type=Path, metavar="FILE", help="a stored model, or its card, instead of training")
     parser.add_argument("--peer", action="store_true", help="try mlforecast at the same origins")
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", default=os.cpu_count() or 1, help="processes (%(default)s)"
+        "--jobs", type=positive, metavar="N", default=os.cpu_count() or 1, help="processes (%(default)s)"
     )
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the training sample (%(default)s)")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def _run(arguments: argparse.Namespace) -> None:

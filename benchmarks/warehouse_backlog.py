@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-TOPIC, DEAD_LETTERS = "energy_consumption_postgre", "energy_dead_letters"
+TOPIC = "energy_consumption_postgre"
 LOOK_EVERY_S = 0.05
 BARE_BATCH = 20_000
 METERS, SITES = 1_000, 16

@@ -15,6 +15,7 @@ from Sensor_core.errors import DataFolderError, EnergyError, SettingsError
 from Setup.embedded.run import run_pipeline
 from Setup.embedded.run_folder import RunFolder
 from Setup.embedded.view import LiveView, PlainView, View
+from Setup.options import positive, seconds
 from Setup.settings import load_settings
 
 STOPPED_BY_SIGNAL = 130
@@ -67,33 +68,17 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder to replay (default: DATA_DIR)")
     parser.add_argument(
         "--hours",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="end by itself after N hours of event time, all stored and forecast",
     )
-    parser.add_argument(
-        "--pace", type=_not_negative, metavar="S", help="seconds per hour of event time, 0: at full speed"
-    )
+    parser.add_argument("--pace", type=seconds, metavar="S", help="seconds per hour of event time, 0: at full speed")
     parser.add_argument("--fresh", action="store_true", help="remove what earlier runs left in the state folder first")
     parser.add_argument("--plain", action="store_true", help="print lines (the default without a terminal)")
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="where data and logs are kept (default: one in .energy a data folder)"
     )
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def _not_negative(text: str) -> float:
-    number = float(text)
-    if not number >= 0:
-        raise ValueError
-    return number
 
 
 def _fail(error: EnergyError, code: int) -> int:

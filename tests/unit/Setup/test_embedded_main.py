@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from Energy_consumption_sensor import sensor_publisher
 from Setup.embedded import main as main_module
 from Setup.embedded.main import main
 from Setup.embedded.run import environment_of
@@ -74,13 +75,16 @@ def test_a_foreign_state_folder_is_refused(capsys, working_folder):
 
 
 @pytest.mark.parametrize(
-    "options", [["--hours", "0"], ["--hours", "1.5"], ["--pace", "-1"], ["--pace", "nan"]], ids=str
+    "options",
+    [["--hours", "0"], ["--hours", "1.5"], ["--hours=-5"], ["--pace=-1"], ["--pace", "nan"], ["--pace", "inf"]],
+    ids=str,
 )
-def test_options_out_of_range_are_refused(options, capsys):
+@pytest.mark.parametrize("command", [main, sensor_publisher.main], ids=["energy-run", "energy-sensor"])
+def test_options_out_of_range_are_refused(command, options, capsys):
     with pytest.raises(SystemExit) as end:
-        main(options)
+        command(options)
     assert end.value.code == 2
-    assert options[0] in capsys.readouterr().err
+    assert f"argument {options[0][:6]}" in capsys.readouterr().err
 
 
 def test_options_reach_the_run(started, working_folder):
