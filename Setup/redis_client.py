@@ -19,7 +19,7 @@ Client: TypeAlias = Any
 
 PREFIX = "energy"
 METADATA_KEY = f"{PREFIX}:metadata"
-"""Sites, buildings and meters as one JSON document."""
+"""Sites and buildings as one JSON document."""
 METERS_KEY = f"{PREFIX}:meters"
 """Set of the meters that have a ring, as ``building:meter``."""
 CLOSED_KEY = f"{PREFIX}:closed"

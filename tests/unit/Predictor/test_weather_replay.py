@@ -140,7 +140,7 @@ def test_a_missing_data_folder_is_one_clear_line(tmp_path):
 @pytest.mark.parametrize("folder", REAL_FOLDERS, ids=lambda path: path.name)
 def test_real_weather_is_the_weather_that_training_sees(folder):
     if not folder.is_dir():
-        pytest.skip(f"{folder.name} is not beside the project")
+        pytest.skip(f"the real data folder {folder.name} is absent")
     data = DataFolder(folder, Interval())
     table = data.weather()
     sites = list(data.sites.values())
