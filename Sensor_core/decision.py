@@ -7,7 +7,7 @@ import msgspec
 from Sensor_core.errors import InvalidRecordError
 from Sensor_core.forecast import ModelName
 from Sensor_core.interval import Interval
-from Sensor_core.reading import MeterCode, UtcTime, check_event_time, check_size
+from Sensor_core.reading import UNDECODABLE, MeterCode, UtcTime, check_event_time, check_size
 from Sensor_core.weather import SiteId
 
 DECISION_SCHEMA: Final = b"decision.v1"
@@ -68,7 +68,7 @@ def decode(payload: bytes | None, interval: Interval) -> Decision:
     check_size(payload)
     try:
         decision = _decode(payload or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise InvalidRecordError(str(error)) from None
     check_event_time(decision.issued_at, interval)
     check_event_time(decision.peak_at, interval)

@@ -27,6 +27,7 @@ from Predictor.forecasting.features import FEATURE_NAMES
 from Predictor.forecasting.linear import LinearMember
 from Predictor.forecasting.total_model import TotalModel
 from Sensor_core.errors import ModelError
+from Sensor_core.reading import UNDECODABLE
 
 ON_THE_LINE: Final = ("mean", "median", "low", "high")
 """Boosters of each lead group that are trained on what the linear member leaves over."""
@@ -219,7 +220,7 @@ def _checked_card(folder: Path, text: bytes) -> Card:
         raise ModelError(f"{folder / _CARD} was changed after it was written: restore or retrain")
     try:
         card = msgspec.json.decode(text, type=Card)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ModelError(f"{folder / _CARD} cannot be read: {error}") from None
     if card.format != _FORMAT or card.features != FEATURE_NAMES or card.lead_groups != LEAD_GROUPS:
         raise ModelError(f"{folder} was trained for other features than this program's: retrain with energy-train")

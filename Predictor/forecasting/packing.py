@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Predictor.forecasting.snapshot import Ints
+from Sensor_core.reading import UNDECODABLE
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -35,7 +36,7 @@ def unpack(document: bytes) -> Arrays:
     """
     try:
         packed = _decode(document)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ValueError(f"not packed arrays: {error}") from None
     return {name: np.frombuffer(part.data, part.dtype).reshape(part.shape) for name, part in packed.items()}
 

@@ -10,6 +10,14 @@ from Sensor_core.reading import Reading
 from Setup.settings import Settings
 from tests.fuzz import csv_files, messages
 
+OTHER_SCHEMAS = (
+    b"meter_forecast.v1",
+    b"aggregate_forecast.v1",
+    b"decision.v1",
+    b"weather_observation.v1",
+    b"weather_forecast.v1",
+    b"anomaly.v1",
+)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,13 +50,7 @@ class MessageJudge:
         """The same bytes on the topics of forecasts, weather, anomalies and dead letters: no crash, no infinity."""
         _, payload, _ = messages.make_message(random)
         topic = random.choice([*self._others, self._dead_letters])
-        schemas = (
-            b"meter_forecast.v1",
-            b"aggregate_forecast.v1",
-            b"weather_observation.v1",
-            b"anomaly.v1",
-            payload[:9],
-        )
+        schemas = (*OTHER_SCHEMAS, payload[:9])
         names = ("schema", "dead_letter.offset", "dead_letter.partition", "dead_letter.noticed_at", "dead_letter.topic")
         values = (*schemas, b"9" * random.choice((3, 18, 5000)), b"9999-12-31T23:59:59-23:59", payload[-40:])
         headers = [(names[0], random.choice(schemas)), *((n, random.choice(values)) for n in names[1:])]

@@ -83,6 +83,22 @@ def test_an_unknown_schema_is_refused_everywhere(decode):
         decode(b"reading.v9", b"{}")
 
 
+@pytest.mark.parametrize(
+    "decode",
+    [
+        lambda p: forecast.decode(forecast.METER_FORECAST_SCHEMA, p, HOURLY),
+        lambda p: forecast.decode(forecast.AGGREGATE_FORECAST_SCHEMA, p, HOURLY),
+        lambda p: decision.decode(p, HOURLY),
+        lambda p: weather.decode(weather.OBSERVATION_SCHEMA, p),
+        lambda p: weather.decode(weather.FORECAST_SCHEMA, p),
+        lambda p: anomaly.decode(anomaly.ANOMALY_SCHEMA, p, HOURLY),
+    ],
+)
+def test_what_nests_too_deeply_is_refused_everywhere(decode):
+    with pytest.raises(InvalidRecordError, match="recursion depth"):
+        decode(b'{"more":' + b"[" * 5000 + b"]" * 5000 + b"}")
+
+
 def test_units_become_kwh():
     assert Meter(building_id=1, unit="kBTU").kwh_per_count == pytest.approx(0.29307, rel=1e-5)
     assert Meter(building_id=1, unit="MWh", multiplier=0.5).kwh_per_count == 500
