@@ -1,7 +1,7 @@
 """What was read and not stored yet, by partition, and when it is due to be written."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -43,14 +43,16 @@ class Policy:
     """When to write.
 
     Attributes:
-        updates: Ticks of every assigned partition that make a batch due.
+        updates: Ticks of every assigned partition of ``ticked`` topics that make a batch due.
         max_age_s: Age of the oldest unwritten message that makes it due. [s]
         max_messages: Most messages of one batch; reading pauses while as many wait.
+        ticked: Topics whose partitions get a tick an update; the others get none.
     """
 
     updates: int
     max_age_s: float
     max_messages: int
+    ticked: Collection[str]
 
 
 Entry = tuple[int, Message, Record | None]
@@ -105,7 +107,8 @@ class Buffer:
         if self._oldest is None:
             return False
         now = self._clock()
-        enough_ticks = self._ticks >= self._policy.updates * max(1, len(self._entries))
+        ticked = sum(topic in self._policy.ticked for topic, _ in self._entries)
+        enough_ticks = self._ticks >= self._policy.updates * max(1, ticked)
         is_settled = not (self._ticks or self._readings) and now - self._newest >= _SETTLED_S
         return enough_ticks or is_settled or self.is_full() or now - self._oldest >= self._policy.max_age_s
 

@@ -20,7 +20,9 @@ def run(settings: Settings, stop: Stop) -> None:
         settings.topic_anomalies,
         settings.topic_dead_letters,
     ]
-    policy = Policy(settings.batch_updates, settings.batch_max_age_s, settings.batch_max_messages)
+    policy = Policy(
+        settings.batch_updates, settings.batch_max_age_s, settings.batch_max_messages, [settings.topic_postgre]
+    )
     consume(
         settings, stop, user=KafkaUser.POSTGRES_CONSUMER, group=POSTGRES_GROUP, topics=topics,
         make_store=lambda _: Warehouse(settings), policy=policy,

@@ -21,7 +21,9 @@ def run(settings: Settings, stop: Stop) -> None:
         partitions = len(consumer.partitions_for_topic(settings.topic_redis))
         return History(settings, wait_for_redis(settings, RedisUser.REDIS_CONSUMER, stop), partitions)
 
-    policy = Policy(updates=1, max_age_s=AT_ONCE_S, max_messages=settings.batch_max_messages)
+    policy = Policy(
+        updates=1, max_age_s=AT_ONCE_S, max_messages=settings.batch_max_messages, ticked=[settings.topic_redis]
+    )
     consume(
         settings, stop, user=KafkaUser.REDIS_CONSUMER, group=REDIS_GROUP, topics=[settings.topic_redis],
         make_store=make_store, policy=policy,

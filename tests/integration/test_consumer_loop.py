@@ -61,7 +61,7 @@ def make_loop(settings, publisher, store, stop, *, max_messages=1000):
         decoder=Decoder(settings, read_dead_letter),
         dead_letters=DeadLetters(publisher, settings.topic_dead_letters, "test"),
         dead_letter_limit=DeadLetterLimit(share=1, window=1),
-        policy=Policy(updates=1, max_age_s=0.1, max_messages=max_messages),
+        policy=Policy(updates=1, max_age_s=0.1, max_messages=max_messages, ticked=topics),
         interval=settings.interval,
         stop=stop,
         heartbeat=Heartbeat(None),

@@ -259,7 +259,7 @@ def test_readings_come_from_the_sensor_to_postgres(stream, settings, postgres):
 
 def _as_postgre_consumer(stream, settings):
     topics = [stream.topic_postgre, stream.topic_dead_letters]
-    policy = Policy(updates=1, max_age_s=0.1, max_messages=1000)
+    policy = Policy(updates=1, max_age_s=0.1, max_messages=1000, ticked=[stream.topic_postgre])
     kafka = {"user": KafkaUser.POSTGRES_CONSUMER, "group": POSTGRES_GROUP, "topics": topics}
     return kafka | {"make_store": lambda _: Warehouse(settings), "policy": policy}
 

@@ -33,7 +33,7 @@ def clock():
 @pytest.fixture
 def make_buffer(clock):
     def make(*, updates=2, max_age_s=5.0, max_messages=1000, partitions=(LEFT, RIGHT)):
-        buffer = Buffer(Policy(updates, max_age_s, max_messages), HOURLY, clock)
+        buffer = Buffer(Policy(updates, max_age_s, max_messages, ["readings"]), HOURLY, clock)
         for partition in partitions:
             buffer.start(partition, 10)
         return buffer
@@ -78,6 +78,18 @@ def test_a_batch_is_due_after_so_many_updates_of_every_partition(make_buffer):
     buffer.add(RIGHT, entries(10, tick(0)))
     assert not buffer.is_due()
     buffer.add(RIGHT, entries(11, tick(1)))
+    assert buffer.is_due()
+
+
+def test_only_partitions_that_get_ticks_are_waited_for(make_buffer):
+    """The warehouse's consumer holds nine partitions; three of them carry ticks."""
+    consumption = [("readings", number) for number in range(3)]
+    others = [("predictions", 0), ("predictions", 1), ("predictions", 2), ("weather", 0), ("anomalies", 0), ("dead", 0)]
+    buffer = make_buffer(updates=3, partitions=(*consumption, *others))
+    for hour in range(3):
+        assert not buffer.is_due()
+        for partition in consumption:
+            buffer.add(partition, entries(10 + hour, tick(hour)))
     assert buffer.is_due()
 
 
