@@ -3,9 +3,10 @@
 The first of the three that has a variable decides. `.env` documents each variable in place.
 """
 
+import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -16,6 +17,8 @@ from Sensor_core.interval import SECONDS_PER_HOUR, Interval
 
 ENV_FILES = (".env", ".env.local")
 """Files read from the working directory, later ones first."""
+_NEAR: Final = 0.9
+"""How alike two names are, of 1, for one to be taken for a slip of the other."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -151,15 +154,35 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: A variable is unknown or wrong; the text names each one and shows no value.
     """
+    problems = [_not_a_setting(variable) for variable in os.environ if _is_a_slip(variable)]
     try:
-        return Settings(_env_file=[file for file in ENV_FILES if os.access(file, os.R_OK)])
+        settings = Settings(_env_file=[file for file in ENV_FILES if os.access(file, os.R_OK)])
     except ValidationError as error:
-        problems = "; ".join(_describe(problem) for problem in error.errors(include_input=False))
-        raise SettingsError(f"settings: {problems} (see .env for what each variable means)") from None
+        problems += [_describe(problem) for problem in error.errors(include_input=False)]
+    if problems:
+        raise SettingsError(f"settings: {'; '.join(problems)} (see .env for what each variable means)")
+    return settings
 
 
 def _describe(problem: ErrorDetails) -> str:
     variable = str(problem["loc"][0]).upper()
     if problem["type"] == "extra_forbidden":
-        return f"{variable} is not a setting"
+        return _not_a_setting(variable)
     return f"{variable}: {problem['msg']}"
+
+
+def _not_a_setting(variable: str) -> str:
+    meant = _nearest(variable)
+    return f"{variable} is not a setting" + (f" (did you mean {meant}?)" if meant else "")
+
+
+def _is_a_slip(variable: str) -> bool:
+    """Whether a variable of the environment, which is full of other programs' own, was meant for this one."""
+    return variable.lower() not in Settings.model_fields and _nearest(variable) is not None
+
+
+def _nearest(variable: str) -> str | None:
+    """The setting that is called nearly so and begins with the same word, if there is one."""
+    word = variable.upper().partition("_")[0]
+    names = [name.upper() for name in Settings.model_fields if name.upper().partition("_")[0] == word]
+    return next(iter(difflib.get_close_matches(variable.upper(), names, n=1, cutoff=_NEAR)), None)

@@ -1,6 +1,7 @@
 """Settings: precedence, and errors that name the variable and show no secret."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ def test_an_unknown_variable_is_an_error_that_shows_no_secret(empty_folder):
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("variable", ["KAFKA_PARTITONS", "kafka_partition", "KAFKA_PARTITION_S"])
+def test_a_slip_in_the_environment_is_an_error_that_says_what_was_meant(monkeypatch, variable):
+    monkeypatch.setenv(variable, "6")
+    with pytest.raises(SettingsError, match=rf"{variable} is not a setting \(did you mean KAFKA_PARTITIONS\?\)"):
+        load_settings()
+
+
+def test_other_programs_variables_are_none_of_ours(monkeypatch):
+    for variable in ("KAFKA_HOME", "POSTGRES_PASSWORD_FILE", "REDIS_URL", "LOGLEVEL", "DATADIR", "PATH"):
+        monkeypatch.setenv(variable, "elsewhere")
+    assert load_settings() == Settings(_env_file=None)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "complaint"),
     [
@@ -53,6 +67,12 @@ def test_a_wrong_value_is_an_error_that_names_its_variable(monkeypatch, variable
 
 def test_env_names_exactly_the_settings():
     assert {name.lower() for name in dotenv_values(ROOT / ".env")} == set(Settings.model_fields)
+
+
+def test_env_says_of_each_setting_what_it_means():
+    lines = (ROOT / ".env").read_text().splitlines()
+    bare = [line for above, line in pairwise(lines) if re.match(r"\w+=", line) and not re.match(r"# [^-]", above)]
+    assert bare == []
 
 
 def test_the_readme_names_exactly_the_settings():
