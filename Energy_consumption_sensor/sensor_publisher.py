@@ -182,13 +182,20 @@ def _progress() -> Progress:
 
 
 def live(settings: Settings, stop: Stop) -> None:
-    """Publish JSON lines from standard input until it ends."""
-    publisher = Publisher(settings, "sensor_publisher", stop, user=KafkaUser.SENSOR)
+    """Publish JSON lines from standard input until it ends.
+
+    Raises:
+        RetriableError: The process was told to stop while Kafka takes nothing.
+    """
+    heartbeat = Heartbeat(settings.heartbeat_file)
+    publisher = Publisher(settings, "sensor_publisher", stop, user=KafkaUser.SENSOR, beat=heartbeat.beat)
     try:
-        feed = Feed(publisher, settings.consumption_topics)
-        grace = timedelta(seconds=settings.live_grace_s)
-        heartbeat = Heartbeat(settings.heartbeat_file)
-        LiveFeed(feed, settings.interval, grace, heartbeat).run(sys.stdin.buffer, newest_tick(settings, stop), stop)
+        lines = LiveFeed(
+            Feed(publisher, settings.consumption_topics), settings.interval,
+            grace=timedelta(seconds=settings.live_grace_s), longest_gap=settings.ring_steps,
+            heartbeat=heartbeat, stop=stop,
+        )  # fmt: skip
+        lines.run(sys.stdin.buffer, newest_tick(settings, stop))
     finally:
         publisher.close()
 

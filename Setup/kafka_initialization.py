@@ -12,7 +12,7 @@ Why each override stands here (measured on kafka-python 3.0.12):
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -184,13 +184,23 @@ def wait_for_consumer(
 
 
 class Publisher:
-    """An idempotent producer with a bound on what is in flight, and no message given up in silence."""
+    """An idempotent producer with a bound on what is in flight, and no message given up in silence.
+
+    Args:
+        settings: All settings.
+        client_id: What the brokers know this client by.
+        stop: Ends every wait.
+        user: Who publishes, where Kafka wants to know.
+        beat: Called every few seconds of a wait for acknowledgements.
+    """
 
     def __init__(
-        self, settings: Settings, client_id: str, stop: Stop | None = None, *, user: KafkaUser = KafkaUser.ADMIN
-    ) -> None:
+        self, settings: Settings, client_id: str, stop: Stop | None = None, *,
+        user: KafkaUser = KafkaUser.ADMIN, beat: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._room = threading.Semaphore(MAX_IN_FLIGHT)
         self._stop = stop or Stop()
+        self._beat = beat
         self._failure: BaseException | None = None
         self._producer = wait_for(
             "Kafka",
@@ -213,6 +223,7 @@ class Publisher:
         while not self._room.acquire(timeout=STOP_GRACE_S):
             if self._stop.is_set():
                 raise RetriableError("Kafka: too much is not acknowledged, and the process is to stop")
+            self._beat()
         try:
             future = self._producer.send(
                 topic, value, key=key, partition=partition, headers=[(SCHEMA_HEADER, schema), *headers]
@@ -246,6 +257,7 @@ class Publisher:
             except KafkaTimeoutError as error:
                 if self._stop.is_set() or time.monotonic() >= deadline:
                     raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
+                self._beat()
             except KafkaError as error:
                 raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
         self._raise_failure()
