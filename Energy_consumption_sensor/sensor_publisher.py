@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from Energy_consumption_sensor.feed import Feed, newest_tick
 from Energy_consumption_sensor.live import LiveFeed
 from Energy_consumption_sensor.replay import Plan, Replay, Update
-from Sensor_core.errors import RetriableError
+from Sensor_core.errors import DataFolderError, RetriableError
 from Sensor_core.interval import Interval
 from Sensor_core.sensor_object import Sensor
 from Setup.data_folder import DataFolder
@@ -103,15 +103,12 @@ def replay(settings: Settings, stop: Stop, part: Part) -> None:
     heartbeat, progress = Heartbeat(settings.heartbeat_file), _progress()
     with progress:
         plan = _check(source, heartbeat, progress)
-        publisher = Publisher(settings, "sensor_publisher", stop, user=KafkaUser.SENSOR)
+        publisher = Publisher(settings, "sensor_publisher", stop, user=KafkaUser.SENSOR, beat=heartbeat.beat)
         try:
             newest = None if part.from_start else newest_tick(settings, stop)
-            start = plan.first if newest is None else max(plan.first, newest + 1)
+            start = _start(plan, newest, settings)
             end = _end(plan, start, part, settings.interval)
-            logger.info(
-                "replaying %s to %s", settings.interval.start_of(start), settings.interval.start_of(end),
-                extra={"event": "replay_started", "readings": plan.rows},
-            )  # fmt: skip
+            _announce(plan, (start, end), settings.interval)
             feed = Feed(publisher, settings.consumption_topics)
             updates = ReplayPublisher(feed, settings, heartbeat, stop)
             _publish_all(source, plan, (start, end), updates, settings, stop, progress)
@@ -130,6 +127,32 @@ def _check(source: Replay, heartbeat: Heartbeat, progress: Progress) -> Plan:
     plan = source.validate(advance)
     progress.remove_task(task)
     return plan
+
+
+def _start(plan: Plan, newest: int | None, settings: Settings) -> int:
+    """The step to begin with: the first that the topics do not hold.
+
+    Raises:
+        DataFolderError: They hold later ones than the file does: what it has is not what went into them.
+    """
+    if newest is None:
+        return plan.first
+    if newest > plan.last:
+        end, reached = map(settings.interval.start_of, (plan.last, newest))
+        raise DataFolderError(
+            f"{settings.data_dir} has readings until {end}, and the topics already hold {reached}: nothing would be "
+            "published. Start with empty volumes (docker-compose down --volumes, or make run ARGS=--fresh), or name "
+            "other topics (TOPIC_POSTGRE, TOPIC_REDIS)"
+        )
+    return max(plan.first, newest + 1)
+
+
+def _announce(plan: Plan, span: tuple[int, int], interval: Interval) -> None:
+    start, end = map(interval.start_of, span)
+    if start < end:
+        logger.info("replaying %s to %s", start, end, extra={"event": "replay_started", "readings": plan.rows})
+    else:
+        logger.info("everything until %s is published already", start, extra={"event": "nothing_to_replay"})
 
 
 def _end(plan: Plan, start: int, part: Part, interval: Interval) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 from Energy_consumption_sensor.feed import newest_tick
 from Energy_consumption_sensor.sensor_publisher import Part, replay
+from Sensor_core.errors import DataFolderError
 from Sensor_core.testing import FIRST_HOUR
 
 pytestmark = pytest.mark.integration
@@ -18,11 +19,15 @@ def sensor_settings(settings, tmp_path):
     (tmp_path / "Sensors").mkdir()
     (tmp_path / "sites.csv").write_text("site_id,time_zone,latitude,longitude,country,stamps\n0,UTC,0,0,GB,utc\n")
     (tmp_path / "building_metadata.csv").write_text("site_id,building_id\n0,1\n")
-    rows = [f"1,{FIRST_HOUR + timedelta(hours=hour):%Y-%m-%d %H:%M:%S},{hour}" for hour in range(HOURS)]
-    text = "\n".join(["building_id,timestamp,meter_reading", *rows, ""])
-    (tmp_path / "Sensors" / "new_consumptions.csv").write_text(text)
+    write_readings(tmp_path, range(HOURS))
     changes = {"data_dir": tmp_path, "replay_seconds_per_hour": 0.0, "heartbeat_file": tmp_path / "heartbeat"}
     return settings.model_copy(update=changes)
+
+
+def write_readings(folder, hours):
+    rows = [f"1,{FIRST_HOUR + timedelta(hours=hour):%Y-%m-%d %H:%M:%S},{hour}" for hour in hours]
+    text = "\n".join(["building_id,timestamp,meter_reading", *rows, ""])
+    (folder / "Sensors" / "new_consumptions.csv").write_text(text)
 
 
 def hours_published(settings):
@@ -52,3 +57,18 @@ def test_a_sensor_that_is_started_again_ends_where_it_was_first_to_end(sensor_se
     end_file.unlink()
     assert run(sensor_settings, hours=3, end_file=end_file) == 9
     assert run(sensor_settings, hours=3, end_file=end_file) == 9
+
+
+def test_a_file_that_ends_before_what_the_topics_hold_is_refused_and_a_finished_one_is_not(
+    sensor_settings, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    assert run(sensor_settings) == HOURS
+    assert run(sensor_settings) == HOURS
+    assert "everything until 2016-09-01 12:00:00+00:00 is published already" in caplog.text
+    write_readings(tmp_path, range(HOURS - 1))
+    with pytest.raises(DataFolderError, match=r"until 2016-09-01 10:00.* hold 2016-09-01 11:00.*empty volumes"):
+        run(sensor_settings)
+    assert run(sensor_settings, from_start=True) == HOURS
+    write_readings(tmp_path, range(HOURS + 1))
+    assert run(sensor_settings) == HOURS + 1
