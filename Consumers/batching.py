@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from Consumers.decoding import Message, Partition, Record
+from Consumers.decoding import Message, Partition, Record, size_of
 from Sensor_core.interval import Interval
 from Sensor_core.reading import Reading, Tick
 
@@ -45,14 +45,16 @@ class Policy:
     Attributes:
         updates: Ticks of every assigned partition of ``ticked`` topics that make a batch due.
         max_age_s: Age of the oldest unwritten message that makes it due. [s]
-        max_messages: Most messages of one batch; reading pauses while as many wait.
+        max_messages: Messages that make it full: then only partitions read on that have less than their share of it.
         ticked: Topics whose partitions get a tick an update; the others get none.
+        max_bytes: Bytes of messages that do so: unknown fields and what is refused may be large.
     """
 
     updates: int
     max_age_s: float
     max_messages: int
     ticked: Collection[str]
+    max_bytes: int = 16 * 1024 * 1024
 
 
 Entry = tuple[int, Message, Record | None]
@@ -67,6 +69,7 @@ class Buffer:
         self._interval = interval
         self._clock = clock
         self._entries: dict[Partition, list[Entry]] = {}
+        self._bytes: dict[Partition, int] = {}
         self._next: dict[Partition, int | None] = {}
         self._ticks = 0
         self._readings = 0
@@ -82,11 +85,12 @@ class Buffer:
     def start(self, partition: Partition, offset: int | None) -> None:
         """Take on a partition whose store wants ``offset`` next, or has none of it yet."""
         self.drop(partition)
-        self._entries[partition], self._next[partition] = [], offset
+        self._entries[partition], self._bytes[partition], self._next[partition] = [], 0, offset
 
     def drop(self, partition: Partition) -> None:
         """Forget a partition: its messages will be read again by whoever owns it."""
         dropped = self._entries.pop(partition, [])
+        self._bytes.pop(partition, None)
         self._next.pop(partition, None)
         self._count(dropped, -1)
 
@@ -96,11 +100,27 @@ class Buffer:
             self._newest = self._clock()
             self._oldest = self._newest if self._oldest is None else self._oldest
         self._entries[partition].extend(entries)
+        self._bytes[partition] += _bytes_of(entries)
         self._count(entries, +1)
 
     def is_full(self) -> bool:
-        """Whether reading should pause."""
-        return self._size >= self._policy.max_messages
+        """Whether as much waits as a batch may have."""
+        return self._size >= self._policy.max_messages or sum(self._bytes.values()) >= self._policy.max_bytes
+
+    def full(self) -> frozenset[Partition]:
+        """Partitions that should not be read on: once all is full, those that have their share.
+
+        The others read on, for it may be their first steps that the store waits for.
+        """
+        if not self.is_full():
+            return frozenset()
+        count = len(self._entries)
+        return frozenset(
+            partition
+            for partition, entries in self._entries.items()
+            if len(entries) * count >= self._policy.max_messages
+            or self._bytes[partition] * count >= self._policy.max_bytes
+        )
 
     def is_due(self) -> bool:
         """Whether a batch should be written now."""
@@ -112,10 +132,10 @@ class Buffer:
         is_settled = not (self._ticks or self._readings) and now - self._newest >= _SETTLED_S
         return enough_ticks or is_settled or self.is_full() or now - self._oldest >= self._policy.max_age_s
 
-    def oldest_step(self) -> int | None:
-        """The earliest step among the first messages of the partitions."""
-        firsts = [step for entries in self._entries.values() if (step := self._first_step(entries)) is not None]
-        return min(firsts, default=None)
+    def first_steps(self) -> dict[Partition, int]:
+        """The step that waits first in each partition where one waits."""
+        firsts = {partition: self._first_step(entries) for partition, entries in self._entries.items()}
+        return {partition: step for partition, step in firsts.items() if step is not None}
 
     def cut(self, limit: int | None) -> Batch:
         """Take a batch out: of each partition what comes before the first step above ``limit``."""
@@ -136,6 +156,7 @@ class Buffer:
             batch.clocks[partition] = max(ticks)
         self._next[partition] = end
         self._entries[partition] = self._entries[partition][len(taken) :]
+        self._bytes[partition] = _bytes_of(self._entries[partition])
         self._count(taken, -1)
 
     def _within(self, entries: Iterable[Entry], limit: int) -> Iterable[Entry]:
@@ -156,3 +177,7 @@ class Buffer:
         self._size += sign * len(kinds)
         self._ticks += sign * kinds.count(Tick)
         self._readings += sign * kinds.count(Reading)
+
+
+def _bytes_of(entries: list[Entry]) -> int:
+    return sum(size_of(message) for _, message, _ in entries)

@@ -67,6 +67,14 @@ def header(headers: Headers, name: str) -> bytes | None:
     return None
 
 
+def size_of(message: Message) -> int:
+    """Bytes of a message's key, value and headers."""
+    size = len(message.key or b"") + len(message.value or b"")
+    for _, value in message.headers:
+        size += len(value or b"")
+    return size
+
+
 class Decoder:
     """Decodes the messages of all topics that one consumer reads.
 

@@ -1,7 +1,7 @@
 """The feature cache: history rings, clocks and closed hours in Redis, moved on by one script a batch."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,7 @@ class History:
         self._client = client
         self._partitions = partitions
         self._lag_steps = settings.ring_steps - settings.history_steps
-        self._filling: bytes | None = None
+        self._filling: str | None = None
         self._apply = client.register_script(SCRIPT)
 
     def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
@@ -43,9 +43,12 @@ class History:
         with curable_errors():
             if not is_filled(self._client):
                 fill_cache(self._settings, self._client)
-            self._filling = self._client.hget(STATE_KEY, FILLED)
-            state = {key.decode(): value.decode() for key, value in self._client.hgetall(STATE_KEY).items()}
+            state = self._state()
+        self._filling = state.get(FILLED)
         return {partition: self._position(state, partition) for partition in partitions}
+
+    def _state(self) -> dict[str, str]:
+        return {key.decode(): value.decode() for key, value in self._client.hgetall(STATE_KEY).items()}
 
     def _position(self, state: dict[str, str], partition: Partition) -> Position:
         offset, clock = state.get(f"offset:{partition[1]}"), state.get(f"clock:{partition[1]}")
@@ -54,23 +57,39 @@ class History:
             None if clock is None else self._interval.start_of(int(clock)),
         )
 
-    def limit(self, oldest: int | None) -> int | None:
-        """No further ahead of the predictor than the rings hold beyond the features' past.
+    def limit(self, waiting: Mapping[Partition, int]) -> int:
+        """No further ahead of the predictor, and of the partition that is most behind, than the rings hold.
 
         Raises:
             RetriableError: Redis does not answer.
             FencedError: Redis was emptied.
         """
         with curable_errors():
+            state = self._state()  # before what is pending: an hour that closes in between is in neither, or in that
             pending = self._client.xrange(CLOSED_KEY, count=1)
-            closed, filled = self._client.hmget(STATE_KEY, "closed", FILLED)
-        if filled is None or self._filling not in {None, filled}:
+        if FILLED not in state or self._filling not in {None, state[FILLED]}:
             raise FencedError("Redis was emptied")
         if pending:
             return int(pending[0][0].split(b"-")[0]) + self._lag_steps
-        # The predictor has caught up: a stream that goes on years later may go on.
-        reached = [int(closed)] if closed else []
-        return max([*reached, *([] if oldest is None else [oldest - 1])], default=0) + self._lag_steps
+        closed = int(state.get("closed", 0))
+        if all(step <= closed + self._lag_steps for step in waiting.values()):
+            return closed + self._lag_steps
+        return max(closed, self._next_step(state, waiting) - 1) + self._lag_steps
+
+    def _next_step(self, state: dict[str, str], waiting: Mapping[Partition, int]) -> int:
+        """The earliest step that may still come: a stream that goes on years later may go on in every partition.
+
+        The predictor has caught up. What waits first in a partition is known to its own consumer only, unless that
+        says so; and after a tick come later steps.
+        """
+        own = {f"next:{number}": str(step) for (_, number), step in waiting.items()}
+        with curable_errors():
+            self._client.hset(STATE_KEY, mapping=own)
+        state |= own
+        return min(
+            max(int(state.get(f"next:{number}", 0)), int(state.get(f"clock:{number}", -1)) + 1)
+            for number in range(self._partitions)
+        )
 
     def write(self, batch: Batch, refuse: Refuse) -> None:  # noqa: ARG002 - nothing decoded is refused here
         """Apply a batch; see ``Consumers.loop.Store``."""

@@ -8,7 +8,7 @@ in-memory position over a rebalance, which would lose whatever was buffered and 
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,11 +55,11 @@ class Store(Protocol):
     def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """Where to read on; raises RetriableError while the store does not answer."""
 
-    def limit(self, oldest: int | None) -> int | None:
+    def limit(self, waiting: Mapping[Partition, int]) -> int | None:
         """The last step that may be written now, or None for no limit; also asked now and then while nothing waits.
 
         Args:
-            oldest: Earliest step that waits to be written.
+            waiting: The step that waits first in each of this consumer's partitions where one waits.
 
         Raises:
             RetriableError: The store does not answer.
@@ -202,7 +202,7 @@ class ConsumerLoop:
         if self._writing is not None or not (is_due or self._is_time_to_look()):
             return
         try:
-            limit = self._store.limit(self._buffer.oldest_step())
+            limit = self._store.limit(self._buffer.first_steps())
         except RetriableError as error:
             logger.warning("waiting for the store: %s", error, extra={"event": "store_unreachable"})
             return
@@ -262,12 +262,10 @@ class ConsumerLoop:
             self._unpositioned.add(partition)
 
     def _breathe(self) -> None:
-        """Pause while the buffer is full, read on when it has room; polling goes on all the while."""
-        paused = self._consumer.paused()
-        if self._buffer.is_full():
-            self._consumer.pause(*(self._consumer.assignment() - paused))
-        elif paused:
-            self._consumer.resume(*(p for p in paused if (p.topic, p.partition) in self._buffer.partitions))
+        """Pause what is full, read on where there is room; polling goes on all the while."""
+        full, paused = self._buffer.full(), self._consumer.paused()
+        self._consumer.pause(*(p for p in self._consumer.assignment() - paused if tuple(p) in full))
+        self._consumer.resume(*(p for p in paused if tuple(p) in self._buffer.partitions - full))
 
     def _drain(self) -> None:
         """Give the write in progress, and one last batch, a bounded time; what is left will be read again."""
@@ -278,7 +276,7 @@ class ConsumerLoop:
                     return
                 self._settle()
             try:
-                batch = self._buffer.cut(self._store.limit(self._buffer.oldest_step()))
+                batch = self._buffer.cut(self._store.limit(self._buffer.first_steps()))
             except (RetriableError, FencedError) as error:
                 logger.warning("stopping without a last batch: %s", error, extra={"event": "store_unreachable"})
                 return

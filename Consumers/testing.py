@@ -1,6 +1,6 @@
 """For tests: messages as Kafka gives them, and a store in memory that keeps the contract of the real ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -71,7 +71,7 @@ class MemoryStore:
         self._answer()
         return {partition: self._positions.get(partition, Position(None, None)) for partition in partitions}
 
-    def limit(self, oldest: int | None) -> int | None:  # noqa: ARG002 - other stores need it
+    def limit(self, waiting: Mapping[Partition, int]) -> int | None:  # noqa: ARG002 - other stores need it
         """The last step that may be written now."""
         self._answer()
         return self.highest_step

@@ -4,7 +4,7 @@ Two guards keep readings single: the compare-and-set of the partition's offset, 
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import psycopg2
@@ -49,7 +49,7 @@ class Warehouse:
             stored = _stored_positions(cursor)
         return {partition: stored.get(partition, Position(None, None)) for partition in partitions}
 
-    def limit(self, oldest: int | None) -> int | None:  # noqa: ARG002 - others need it
+    def limit(self, waiting: Mapping[Partition, int]) -> int | None:  # noqa: ARG002 - others need it
         """The warehouse takes whatever comes."""
         return None
 

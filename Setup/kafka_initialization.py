@@ -6,7 +6,8 @@ Why each override stands here (measured on kafka-python 3.0.12):
 - the producer has no memory bound of its own: ``Publisher`` bounds what is in flight;
 - ``auto_offset_reset`` only decides where an unpositioned partition idles: every partition is paused on
   assignment and read from the offset that the store has;
-- a rebalance whose SyncGroup outlasts one ``poll`` is forgotten: see ``_finish_what_was_begun``.
+- a rebalance whose SyncGroup outlasts one ``poll`` is forgotten: see ``_finish_what_was_begun``;
+- a partition that was paused amid what was fetched of it may never be read on: see ``_bring_back_what_was_paused``.
 """
 
 import logging
@@ -133,6 +134,7 @@ def make_consumer(settings: Settings, group: str | None, *, user: KafkaUser = Ka
             max_poll_interval_ms=60_000,
         )
     _finish_what_was_begun(consumer)
+    _bring_back_what_was_paused(consumer)
     return consumer
 
 
@@ -146,6 +148,23 @@ def _finish_what_was_begun(consumer: Any) -> None:
     coordinator = consumer._coordinator  # noqa: SLF001 - there is no public way
     need_rejoin = coordinator.need_rejoin
     coordinator.need_rejoin = lambda: coordinator.rejoining or need_rejoin()
+
+
+def _bring_back_what_was_paused(consumer: Any) -> None:
+    """Make the client deliver the rest of what it had fetched of a partition, once that is resumed.
+
+    kafka-python 3.0.12 puts the rest aside, and takes it back only while it holds nothing of another partition; what
+    it has delivered of one to the end counts as held, though. Until then it fetches nothing of the resumed one.
+    """
+    fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way
+    fetched_records = fetcher.fetched_records
+
+    def bring_back(*arguments: Any, **named: Any) -> Any:
+        if not fetcher._next_partition_records:  # noqa: SLF001
+            fetcher._next_partition_records = None  # noqa: SLF001
+        return fetched_records(*arguments, **named)
+
+    fetcher.fetched_records = bring_back
 
 
 def wait_for_consumer(

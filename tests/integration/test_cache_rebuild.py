@@ -140,12 +140,12 @@ def test_nothing_is_written_to_a_cache_that_is_not_filled(settings, redis_client
     store.positions([])
     redis_client.flushall()
     with pytest.raises(FencedError, match="emptied"):
-        store.limit(None)
+        store.limit({})
     fill_cache(settings, redis_client)
     with pytest.raises(FencedError, match="emptied"):
-        store.limit(None)
+        store.limit({})
     store.positions([])
-    assert store.limit(None) is not None
+    assert store.limit({}) is not None
 
 
 def test_a_flush_during_the_filling_starts_it_anew(settings, postgres, redis_client, feed, monkeypatch):

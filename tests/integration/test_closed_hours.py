@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from Consumers.history import History
 from Predictor import closed_hours as closed_hours_module
 from Predictor.closed_hours import ClosedHour, ClosedHours
 from Sensor_core.errors import FencedError, RetriableError
-from Setup.redis_client import CLOSED_KEY, RedisUser, make_client
+from Setup.redis_client import CLOSED_KEY, STATE_KEY, RedisUser, make_client
 
 pytestmark = pytest.mark.integration
 KNOWN_AT = datetime(2016, 9, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -111,3 +112,38 @@ def test_a_redis_that_does_not_answer_says_that_waiting_may_help(settings):
 
 def test_a_predictor_that_stops_while_redis_is_away_leaves_its_lease_to_run_out(settings):
     ClosedHours(make_client(settings.model_copy(update={"redis_port": 9}), RedisUser.PREDICTOR)).resign()
+
+
+@pytest.fixture
+def store(settings, redis_client):
+    """A filled cache of two partitions."""
+    store = History(settings, redis_client, 2)
+    store.positions([])
+    return store
+
+
+def close_hours(redis_client, closed, clocks):
+    redis_client.hset(STATE_KEY, mapping={"closed": closed} | {f"clock:{n}": clock for n, clock in clocks.items()})
+
+
+def test_readings_are_written_no_further_ahead_than_a_partition_that_is_not_read_yet_allows(
+    settings, redis_client, store
+):
+    left, right = ((settings.topic_redis, number) for number in (0, 1))
+    lag = settings.predictor_lag_h
+    assert store.limit({}) == store.limit({left: 409_000}) == lag
+    assert store.limit({left: 409_000, right: 409_002}) == 408_999 + lag
+    close_hours(redis_client, 409_000, {0: 409_050, 1: 409_000})
+    assert store.limit({left: 409_051}) == 409_000 + lag
+    redis_client.xadd(CLOSED_KEY, {"known_at": 0}, id="408990-0")
+    assert store.limit({left: 409_051, right: 409_001}) == 408_990 + lag
+
+
+def test_a_stream_goes_on_years_later_in_partitions_of_several_consumers(settings, redis_client, store):
+    left, right = ((settings.topic_redis, number) for number in (0, 1))
+    lag, other = settings.predictor_lag_h, History(settings, redis_client, 2)
+    close_hours(redis_client, 409_000, {0: 409_000, 1: 409_000})
+    assert store.limit({left: 450_000}) == 409_000 + lag
+    assert other.limit({right: 450_001}) == store.limit({left: 450_000}) == 449_999 + lag
+    close_hours(redis_client, 409_000, {1: 450_100})
+    assert store.limit({left: 450_000}) == 449_999 + lag

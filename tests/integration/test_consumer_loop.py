@@ -239,11 +239,11 @@ class AwayOnceStopped(MemoryStore):
         self._stop = stop
         self._while_writing = while_writing
 
-    def limit(self, oldest):
-        if oldest is not None and not self._while_writing:
+    def limit(self, waiting):
+        if waiting and not self._while_writing:
             self.is_away = True
             self._stop.set()
-        return super().limit(oldest)
+        return super().limit(waiting)
 
     def write(self, batch, refuse):
         self.is_away = True

@@ -6,14 +6,16 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
+import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
 from Consumers import postgre_consumer, redis_consumer
 from Energy_consumption_sensor.feed import Feed, newest_tick
+from Predictor.rings import Rings
 from Sensor_core.decision import DECISION_SCHEMA, Decision
 from Sensor_core.errors import UnreachableError
-from Sensor_core.reading import READING_SCHEMA, Reading
+from Sensor_core.reading import LATEST, READING_SCHEMA, Reading
 from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup.kafka_initialization import Publisher
 from Setup.metrics import HEALTH
@@ -176,6 +178,33 @@ def test_hours_close_in_redis_once_and_in_order(settings, redis_client, feed):
     consume_until(redis_consumer.run, settings, lambda: redis_client.xlen(CLOSED_KEY) == 4)
     assert [entry for entry, _ in redis_client.xrange(CLOSED_KEY)] == expected
     assert redis_client.smembers(METERS_KEY) == {b"1:0", b"2:0", b"3:0"}
+
+
+def test_no_partition_runs_ahead_of_the_rings_while_others_wait(settings, redis_client, feed):
+    """A long backlog, which Kafka's client brings one partition after the other."""
+    chosen = settings.model_copy(update={"history_h": 336, "predictor_lag_h": 24, "batch_max_messages": 300})
+    hours, meters = 600, range(1, 13)
+    for hour in range(hours):
+        for building in meters:
+            feed.publish(make_reading(building_id=building, hour=hour, kwh=hour))
+        feed.tick(FIRST_HOUR + timedelta(hours=hour), FIRST_HOUR + timedelta(hours=hour))
+    feed.flush()
+    first, rings, lacking, forecast = settings.interval.step_of(FIRST_HOUR), Rings(chosen, redis_client), [], []
+
+    def forecast_all():
+        for entry, _ in redis_client.xrange(CLOSED_KEY):
+            step = int(entry.split(b"-")[0])
+            past = rings.read(step, LATEST)
+            known = np.count_nonzero(~np.isnan(past.readings_kwh), axis=1)
+            if known.tolist() != [min(step - first + 1, 336)] * len(meters):
+                lacking.append((step - first, known.tolist()))
+            redis_client.xdel(CLOSED_KEY, entry)
+            forecast.append(step - first)
+        return len(forecast) == hours
+
+    consume_until(redis_consumer.run, chosen, forecast_all)
+    assert forecast == list(range(hours))
+    assert not lacking
 
 
 def test_a_consumer_waits_for_its_topics_and_names_the_one_that_does_not_come(settings):

@@ -153,7 +153,7 @@ def test_the_redis_consumer_does_its_work_as_its_user(settings, postgres, client
     store, partitions = History(settings, client_of(RedisUser.REDIS_CONSUMER), 1), [(settings.topic_redis, 0)]
     store.positions(partitions)  # fills the empty cache first
     write_hour(store, partitions[0], hour=0)
-    assert store.limit(None) > settings.interval.step_of(FIRST_HOUR)
+    assert store.limit({}) > settings.interval.step_of(FIRST_HOUR)
     fill_cache(settings, client_of(RedisUser.REDIS_CONSUMER))
     assert redis_client.acl_log() == []
 

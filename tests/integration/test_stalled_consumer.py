@@ -1,8 +1,10 @@
 """A Kafka client that has stopped without an error is noticed; one that is idle is left alone."""
 
 import time
+from collections import Counter
 
 import pytest
+from kafka import TopicPartition
 
 from Consumers.stall import StallDetector, StalledError
 from Setup.kafka_initialization import Publisher, make_consumer, wait_for_consumer
@@ -79,3 +81,33 @@ def test_a_rebalance_that_outlasts_a_poll_is_finished(settings, topic, poll_ms):
 
 def _silent_s(consumer):
     return consumer.metrics()["consumer-coordinator-metrics"]["last-heartbeat-seconds-ago"]
+
+
+def test_a_partition_that_was_paused_amid_a_fetch_is_read_on_when_another_one_is_at_its_end(settings):
+    """With the client as it comes, what it has put aside is neither delivered nor fetched again."""
+    left, right = (TopicPartition(settings.topic_redis, number) for number in (0, 1))
+    publisher = Publisher(settings, "test")
+    for partition in (left, right):
+        for _ in range(20):
+            publisher.send(partition.topic, b"{}", key=None, schema=b"reading.v1", partition=partition.partition)
+    publisher.flush()
+    publisher.close()
+    consumer = make_consumer(settings, None)
+    consumer.assign([left, right])
+    consumer.seek_to_beginning(left, right)
+    read = Counter()
+    deadline = time.monotonic() + PATIENCE_S
+
+    def read_until(is_read):
+        while not is_read() and time.monotonic() < deadline:
+            read.update({p: len(messages) for p, messages in consumer.poll(timeout_ms=100, max_records=5).items()})
+
+    read_until(lambda: read)
+    (begun,) = read
+    other = left if begun == right else right
+    consumer.pause(begun)
+    read_until(lambda: read[other] == 20)
+    consumer.resume(begun)
+    read_until(lambda: read[begun] == 20)
+    consumer.close()
+    assert read == {left: 20, right: 20}

@@ -32,8 +32,8 @@ def clock():
 
 @pytest.fixture
 def make_buffer(clock):
-    def make(*, updates=2, max_age_s=5.0, max_messages=1000, partitions=(LEFT, RIGHT)):
-        buffer = Buffer(Policy(updates, max_age_s, max_messages, ["readings"]), HOURLY, clock)
+    def make(*, updates=2, max_age_s=5.0, max_messages=1000, max_bytes=10**6, partitions=(LEFT, RIGHT)):
+        buffer = Buffer(Policy(updates, max_age_s, max_messages, ["readings"], max_bytes), HOURLY, clock)
         for partition in partitions:
             buffer.start(partition, 10)
         return buffer
@@ -130,6 +130,34 @@ def test_a_full_buffer_is_due_and_has_room_again_once_it_is_cut(make_buffer):
     assert not buffer.is_full()
 
 
+def test_a_full_buffer_pauses_the_partitions_that_have_their_share_of_it(make_buffer):
+    buffer = make_buffer(max_messages=4)
+    buffer.add(LEFT, entries(10, *(make_reading(hour=hour) for hour in range(3))))
+    assert buffer.full() == frozenset()
+    buffer.add(RIGHT, entries(10, tick(0)))
+    assert buffer.full() == {LEFT}
+    buffer.add(RIGHT, entries(11, tick(1)))
+    assert buffer.full() == {LEFT, RIGHT}
+    buffer.cut(FIRST_STEP)
+    assert buffer.full() == frozenset()
+
+
+def test_a_buffer_is_full_of_few_messages_that_are_large_whatever_becomes_of_them(make_buffer):
+    buffer = make_buffer(max_bytes=3000)
+    large = make_message(make_reading(), 10)
+    large.value, large.key, large.headers = b"x" * 1000, b"k" * 600, [("trace", b"t" * 600)]
+    buffer.add(LEFT, [(10, large, None)])
+    assert not buffer.is_full()
+    buffer.add(RIGHT, [(10, large, make_reading())])
+    assert buffer.full() == {LEFT, RIGHT}
+    assert buffer.is_due()
+    buffer.drop(LEFT)
+    assert not buffer.is_full()
+    buffer.add(RIGHT, [(11, large, make_reading(hour=5))])
+    buffer.cut(FIRST_STEP)
+    assert not buffer.is_full()
+
+
 def test_a_batch_covers_each_partition_from_the_store_s_offset_to_after_its_last_message(make_buffer):
     buffer = make_buffer()
     readings = [make_reading(hour=hour) for hour in range(3)]
@@ -166,11 +194,11 @@ def test_a_limit_takes_what_comes_before_the_first_later_step_and_leaves_the_res
     left = [make_reading(hour=0), None, tick(0), make_reading(hour=2), late, tick(2)]
     buffer.add(LEFT, entries(10, *left))
     buffer.add(RIGHT, entries(10, make_reading(building_id=2, hour=3)))
-    assert buffer.oldest_step() == FIRST_STEP
+    assert buffer.first_steps() == {LEFT: FIRST_STEP, RIGHT: FIRST_STEP + 3}
     batch = buffer.cut(FIRST_STEP + 1)
     assert batch.spans == {LEFT: Span(10, 13, first_read=10)}
     assert records_of(batch) == [left[0], tick(0)]
-    assert buffer.oldest_step() == FIRST_STEP + 2
+    assert buffer.first_steps() == {LEFT: FIRST_STEP + 2, RIGHT: FIRST_STEP + 3}
     assert not buffer.cut(FIRST_STEP + 1)
     rest = buffer.cut(FIRST_STEP + 3)
     assert rest.spans == {LEFT: Span(13, 16, first_read=13), RIGHT: Span(10, 11, first_read=10)}
