@@ -1,19 +1,20 @@
 """The loop that both consumers run: poll, decode, buffer, store; offsets live in the store.
 
-Polling never waits for the store: one worker thread writes a batch while the next one fills, and when that is
-full the partitions are paused and polled on, so that a slow or absent store costs no group membership. After
+Polling never waits long for the store: a thread writes a batch while the next one fills, and when that is
+full the partitions are paused and polled on, so that a slow, absent or hung store costs no group membership. After
 every assignment a partition is paused, and read from the offset that the store has: kafka-python keeps its
 in-memory position over a rebalance, which would lose whatever was buffered and dropped.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
@@ -31,9 +32,12 @@ from Setup.lifecycle import Backoff, Heartbeat, Stop
 from Setup.metrics import HEALTH, WRITE_TIME
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 POLL_MS = 100
+ANSWER_WITHIN_S = 2.0
 DRAIN_S = 8.0
+GIVE_UP_AFTER_S = 1.0
 LOOK_EVERY_S = 1.0
 
 
@@ -105,8 +109,8 @@ class ConsumerLoop:
         self._heartbeat = heartbeat
         self._buffer = Buffer(policy, interval)
         self._unpositioned: set[Partition] = set()
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._writing: Future[Batch] | None = None
+        self._asked: Future[Any] | None = None
         self._given_up = Stop()
         self._looked_at = 0.0
         self._is_retrying = False
@@ -122,7 +126,7 @@ class ConsumerLoop:
             self._drain()
         finally:
             self._given_up.set()
-            self._worker.shutdown(wait=True)
+            wait([work for work in (self._writing, self._asked) if work is not None], timeout=GIVE_UP_AFTER_S)
             self._consumer.close(autocommit=False, timeout_ms=3000)
 
     def _turn(self) -> None:
@@ -151,10 +155,10 @@ class ConsumerLoop:
 
     def _position(self) -> None:
         """Read on where the store stands, once the store says where that is."""
-        if not self._unpositioned or self._writing is not None:
+        if not self._unpositioned or self._is_store_busy():
             return
         try:
-            positions = self._store.positions(self._unpositioned)
+            positions = self._ask(self._store.positions, frozenset(self._unpositioned))
             earliest = self._consumer.beginning_offsets([TopicPartition(*p) for p in positions])
         except (RetriableError, KafkaError) as error:
             logger.warning("not positioned yet: %s", error, extra={"event": "positioning_retried"})
@@ -199,10 +203,10 @@ class ConsumerLoop:
 
     def _write_if_due(self) -> None:
         is_due = self._buffer.is_due()
-        if self._writing is not None or not (is_due or self._is_time_to_look()):
+        if self._is_store_busy() or not (is_due or self._is_time_to_look()):
             return
         try:
-            limit = self._store.limit(self._buffer.first_steps())
+            limit = self._ask(self._store.limit, self._buffer.first_steps())
         except RetriableError as error:
             logger.warning("waiting for the store: %s", error, extra={"event": "store_unreachable"})
             return
@@ -210,11 +214,28 @@ class ConsumerLoop:
             self._fence(error)
             return
         if is_due and (batch := self._buffer.cut(limit)):
-            self._writing = self._worker.submit(self._write, batch)
+            self._writing = _in_background(self._write, batch)
+
+    def _is_store_busy(self) -> bool:
+        return self._writing is not None or (self._asked is not None and not self._asked.done())
+
+    def _ask(self, question: Callable[..., T], *arguments: object) -> T:
+        """Put a question to the store; an answer that comes too late is left alone, and asked for anew.
+
+        Raises:
+            RetriableError: No answer came in time.
+        """
+        if self._is_store_busy():
+            raise RetriableError("the store is busy")
+        self._asked = _in_background(question, *arguments)
+        if not wait([self._asked], timeout=ANSWER_WITHIN_S).done:
+            raise RetriableError(f"no answer from the store within {ANSWER_WITHIN_S:g} s")
+        answer: T = self._asked.result()
+        return answer
 
     @WRITE_TIME.time()
     def _write(self, batch: Batch) -> Batch:
-        """Write one batch, as often as it takes (on the worker thread)."""
+        """Write one batch, as often as it takes (in the background)."""
         backoff = Backoff()
         while True:
             try:
@@ -276,10 +297,24 @@ class ConsumerLoop:
                     return
                 self._settle()
             try:
-                batch = self._buffer.cut(self._store.limit(self._buffer.first_steps()))
+                batch = self._buffer.cut(self._ask(self._store.limit, self._buffer.first_steps()))
             except (RetriableError, FencedError) as error:
                 logger.warning("stopping without a last batch: %s", error, extra={"event": "store_unreachable"})
                 return
             if not batch:
                 return
-            self._writing = self._worker.submit(self._write, batch)
+            self._writing = _in_background(self._write, batch)
+
+
+def _in_background(function: Callable[..., T], *arguments: object) -> Future[T]:
+    """Call a function in a thread of its own, which the process does not wait for when it ends: a store may hang."""
+    future: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=call, name="store", daemon=True).start()
+    return future

@@ -69,6 +69,7 @@ def connect(settings: Settings, role: Role) -> Connection:
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
+            tcp_user_timeout=30_000,  # for what was sent and is never acknowledged, where no keepalive goes out
             options="-c timezone=UTC -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
             **tls_parameters(settings),
         )

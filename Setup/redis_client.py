@@ -60,7 +60,7 @@ def make_client(settings: Settings, user: RedisUser) -> Client:
         port=settings.redis_port,
         username=name,
         password=password_for(settings, password_field, settings.redis_host),
-        socket_timeout=10,
+        socket_timeout=4,  # twice that, and a service still stops in time
         socket_connect_timeout=5,
         retry=Retry(NoBackoff(), 0),
         driver_info=None,  # CLIENT SETINFO is of Redis 7.2, and a right that no service needs

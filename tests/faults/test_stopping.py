@@ -1,13 +1,15 @@
 """SIGTERM stops a service within seconds and leaves nothing to do again; a backlog fits into memory."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
+import psutil
 import pytest
 
 from Sensor_core.reading import READING_SCHEMA
 from Setup.kafka_initialization import Publisher
+from tests.faults.checker import check
 from tests.faults.conftest import MARKS
 from tests.faults.publishing import PublishingThread
 from tests.faults.running import started
@@ -64,6 +66,49 @@ def test_every_service_stops_in_time_whatever_is_away(away, make_stack, seed):
         publishing.give_up()
     print(f"{away or 'nothing'} away: stopped after {took_s}")
     assert max(took_s.values()) < STOPPED_WITHIN_S
+
+
+def test_services_stop_in_time_while_their_stores_hang_and_then_nothing_is_lost(make_stack, seed):
+    stream = Stream(seed, 40)
+    stack = make_stack()
+    before = started(stack, stream)
+    publishing = PublishingThread(stream, stack.settings, 0.2)
+    try:
+        wait_until(lambda: stack.has_forecast(stream.start_of(0)), stack, "the first forecasts")
+        with frozen(stack, "postgres", "redis"):
+            time.sleep(3)
+            processes, begun = [stack.child(name)._process for name in STEADY], time.monotonic()
+            for process in processes:
+                process.terminate()
+            codes = [process.wait(timeout=60) for process in processes]
+            took_s = time.monotonic() - begun
+        publishing.finish()
+    finally:
+        publishing.give_up()
+    print(f"stores frozen: stopped after {took_s:.1f} s")
+    assert codes == [0] * len(STEADY)
+    assert took_s < STOPPED_WITHIN_S
+    wait_until(stack.is_quiet, stack, "quiet")
+    findings, _, _ = check(stack, before)
+    assert findings.is_clean(), f"seed {seed}\n{findings}"
+
+
+@contextmanager
+def frozen(stack: Stack, *engines: str) -> Iterator[None]:
+    """Engines that take connections and bytes, and answer nothing."""
+    roots = [psutil.Process(stack.engines.pid(engine)) for engine in engines]
+    processes = [process for root in roots for process in (root, *root.children(recursive=True))]
+
+    def each(signal: Callable[[psutil.Process], None]) -> None:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                signal(process)
+
+    each(psutil.Process.suspend)
+    try:
+        yield
+    finally:
+        each(psutil.Process.resume)
 
 
 @contextmanager
