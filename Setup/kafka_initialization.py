@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_HEADER: Final = "schema"
 MAX_IN_FLIGHT: Final = 10_000
+ONE_IN_FLIGHT_BYTES: Final = 4096
+"""A message of more bytes counts as several: dead letters may be large."""
 STOP_GRACE_S: Final = 2.0
 """How long a process that is to stop waits for acknowledgements. [s]"""
 _HOUR_MS: Final = 3_600_000
@@ -239,23 +242,31 @@ class Publisher:
             RetriableError: An earlier message was not acknowledged in time, or the process is to stop meanwhile.
         """
         self._raise_failure()
-        while not self._room.acquire(timeout=STOP_GRACE_S):
-            if self._stop.is_set():
-                raise RetriableError("Kafka: too much is not acknowledged, and the process is to stop")
-            self._beat()
+        size = len(key or b"") + len(value or b"") + sum(len(text) for _, text in headers)
+        count = 1 + size // ONE_IN_FLIGHT_BYTES
+        self._take_room(count)
         try:
             future = self._producer.send(
                 topic, value, key=key, partition=partition, headers=[(SCHEMA_HEADER, schema), *headers]
             )
         except KafkaError as error:
-            self._room.release()
+            self._room.release(count)
             raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
-        future.add_both(self._settled)
+        future.add_both(partial(self._settled, count))
 
-    def _settled(self, outcome: object) -> None:
+    def _take_room(self, count: int) -> None:
+        for taken in range(count):
+            while not self._room.acquire(timeout=STOP_GRACE_S):
+                if self._stop.is_set():
+                    if taken:
+                        self._room.release(taken)
+                    raise RetriableError("Kafka: too much is not acknowledged, and the process is to stop")
+                self._beat()
+
+    def _settled(self, count: int, outcome: object) -> None:
         if isinstance(outcome, BaseException):
             self._failure = outcome
-        self._room.release()
+        self._room.release(count)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
