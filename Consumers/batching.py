@@ -31,6 +31,8 @@ class Batch:
 
     spans: dict[Partition, Span] = field(default_factory=dict)
     records: list[tuple[Message, Record]] = field(default_factory=list)
+    refused: list[tuple[Message, str]] = field(default_factory=list)
+    """Messages that can never be stored, each with the reason: dead letters before the records are stored."""
     clocks: dict[Partition, datetime] = field(default_factory=dict)
     """Hour of the newest tick of each partition that had one."""
 
@@ -57,8 +59,8 @@ class Policy:
     max_bytes: int = 16 * 1024 * 1024
 
 
-Entry = tuple[int, Message, Record | None]
-"""Offset, message, and its record; None where the message went to the dead letters."""
+Entry = tuple[int, Message, Record | str]
+"""Offset, message, and its record, or the reason why it can never be stored."""
 
 
 class Buffer:
@@ -150,7 +152,8 @@ class Buffer:
     def _take(self, batch: Batch, partition: Partition, taken: list[Entry]) -> None:
         end = taken[-1][0] + 1
         batch.spans[partition] = Span(self._next[partition], end, taken[0][0])
-        batch.records += [(message, record) for _, message, record in taken if record is not None]
+        batch.records += [(message, record) for _, message, record in taken if not isinstance(record, str)]
+        batch.refused += [(message, reason) for _, message, reason in taken if isinstance(reason, str)]
         ticks = [record.timestamp for _, _, record in taken if type(record) is Tick]
         if ticks:
             batch.clocks[partition] = max(ticks)

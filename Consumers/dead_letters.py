@@ -4,6 +4,8 @@ Both consumers publish to it; the warehouse consumer also reads it, so that dead
 way that everything does. Reading it cannot fail: whatever the headers lack is filled in.
 """
 
+import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,6 +14,8 @@ import msgspec
 from Consumers.decoding import DeadLetter, Headers, Message, header
 from Setup.kafka_initialization import Publisher
 from Setup.metrics import DEAD_LETTERS
+
+logger = logging.getLogger(__name__)
 
 DEAD_LETTER_SCHEMA: Final = b"dead_letter.v1"
 MAX_KEPT_BYTES: Final = 256 * 1024
@@ -55,12 +59,25 @@ class DeadLetters:
         self._topic = topic
         self._consumer = consumer
 
-    def put(self, message: Message, reason: str) -> None:
-        """Hand over one message; ``flush`` makes sure of it.
+    def publish(self, refused: Sequence[tuple[Message, str]]) -> None:
+        """Publish messages, each with the reason, and wait until all are acknowledged.
 
         Raises:
-            RetriableError: An earlier one was not acknowledged.
+            RetriableError: One was not: publish them all again before their batch is stored.
         """
+        if not refused:
+            return
+        for message, reason in refused:
+            self._send(message, reason)
+        self._publisher.flush()
+        for message, reason in refused:
+            DEAD_LETTERS.labels(message.topic).inc()
+            logger.warning(
+                "dead letter from %s-%d at %d: %s", message.topic, message.partition, message.offset, reason,
+                extra={"event": "dead_letter"},
+            )  # fmt: skip
+
+    def _send(self, message: Message, reason: str) -> None:
         origin = {
             "topic": message.topic,
             "partition": str(message.partition),
@@ -71,7 +88,6 @@ class DeadLetters:
         }
         headers = [(_PREFIX + name, value.encode()) for name, value in origin.items()]
         value = None if message.value is None else message.value[:MAX_KEPT_BYTES]
-        DEAD_LETTERS.labels(message.topic).inc()
         self._publisher.send(
             self._topic,
             value,
@@ -79,14 +95,6 @@ class DeadLetters:
             schema=DEAD_LETTER_SCHEMA,
             headers=[*headers, *message.headers],
         )
-
-    def flush(self) -> None:
-        """Wait until all of them are acknowledged.
-
-        Raises:
-            RetriableError: One was not: its batch must not be stored yet.
-        """
-        self._publisher.flush()
 
 
 def read_dead_letter(message: Message) -> DeadLetter:

@@ -174,32 +174,20 @@ class ConsumerLoop:
     def _read(self, partition: Partition, messages: list[Message]) -> None:
         if partition not in self._buffer.partitions:
             return
-        refused: list[tuple[Message, str]] = []
-        entries = [self._entry(message, refused) for message in messages]
+        entries = [self._entry(message) for message in messages]
+        refused = [(message, record) for _, message, record in entries if isinstance(record, str)]
         self._dead_letter_limit.check(partition[0], len(messages), refused)
-        for message, reason in refused:
-            self._refuse(message, reason)
         self._buffer.add(partition, entries)
 
-    def _entry(self, message: Message, refused: list[tuple[Message, str]]) -> Entry:
+    def _entry(self, message: Message) -> Entry:
         try:
             return message.offset, message, self._decoder.decode(message)
         except InvalidRecordError as error:
-            refused.append((message, error.reason))
-            return message.offset, message, None
-
-    def _refuse(self, message: Message, reason: str) -> None:
-        logger.warning(
-            "dead letter from %s-%d at %d: %s", message.topic, message.partition, message.offset, reason,
-            extra={"event": "dead_letter"},
-        )  # fmt: skip
-        self._dead_letters.put(message, reason)
+            return message.offset, message, error.reason
 
     def _refuse_stored(self, batch: Batch, refused: list[tuple[Message, str]]) -> None:
         self._dead_letter_limit.check_batch(len(batch.records), refused)
-        for message, reason in refused:
-            self._refuse(message, reason)
-        self._dead_letters.flush()
+        self._dead_letters.publish(refused)
 
     def _write_if_due(self) -> None:
         is_due = self._buffer.is_due()
@@ -239,7 +227,8 @@ class ConsumerLoop:
         backoff = Backoff()
         while True:
             try:
-                self._dead_letters.flush()
+                self._dead_letters.publish(batch.refused)
+                batch.refused = []  # they are safe, whatever becomes of the rest
                 self._store.write(batch, partial(self._refuse_stored, batch))
             except RetriableError as error:
                 self._is_retrying = True

@@ -52,14 +52,14 @@ def store():
     return MemoryStore()
 
 
-def make_loop(settings, publisher, store, stop, *, max_messages=1000):
+def make_loop(settings, publisher, store, stop, *, dead_letter_publisher=None, max_messages=1000):
     topics = [settings.topic_postgre]
     return ConsumerLoop(
         consumer=wait_for_consumer(settings, f"loop-{settings.topic_postgre}", topics),
         topics=topics,
         store=store,
         decoder=Decoder(settings, read_dead_letter),
-        dead_letters=DeadLetters(publisher, settings.topic_dead_letters, "test"),
+        dead_letters=DeadLetters(dead_letter_publisher or publisher, settings.topic_dead_letters, "test"),
         dead_letter_limit=DeadLetterLimit(share=1, window=1),
         policy=Policy(updates=1, max_age_s=0.1, max_messages=max_messages, ticked=topics),
         interval=settings.interval,
@@ -229,6 +229,37 @@ def test_what_cannot_be_decoded_and_what_the_store_refuses_become_dead_letters(
     assert by_reason.keys() == {"out of range", "Input data was truncated"}
     assert by_reason["Input data was truncated"].payload == b"{"
     assert all(letter.topic == settings.topic_postgre for letter in by_reason.values())
+
+
+class LosesAtFirst:
+    """A publisher whose first messages are given up, which ``flush`` says once as the true one does."""
+
+    def __init__(self, publisher, losses):
+        self._publisher = publisher
+        self._losses = losses
+
+    def send(self, *message, **details):
+        if not self._losses:
+            self._publisher.send(*message, **details)
+
+    def flush(self):
+        if self._losses:
+            self._losses -= 1
+            raise RetriableError("Kafka: KafkaTimeoutError: 1 message(s) expired")
+        self._publisher.flush()
+
+
+def test_a_dead_letter_whose_publishing_fails_is_published_again_before_its_message_is_moved_past(
+    settings, publisher, published, store
+):
+    publisher.send(settings.topic_postgre, b"{", key=b"1:0", schema=READING_SCHEMA)
+    publisher.flush()
+    stop = threading.Event()
+    loop = make_loop(settings, publisher, store, stop, dead_letter_publisher=LosesAtFirst(publisher, losses=2))
+    with running(loop, stop):
+        wait_until(everything_is_there(store))
+    assert_everything_is_stored_once(store, settings)
+    assert [letter.payload for letter in dead_letters_of(settings)] == [b"{"]
 
 
 class AwayOnceStopped(MemoryStore):

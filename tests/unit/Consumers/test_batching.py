@@ -109,7 +109,7 @@ def test_what_holds_no_part_of_an_update_is_due_once_nothing_more_comes(make_buf
     buffer = make_buffer(max_age_s=5)
     buffer.add(LEFT, entries(10, make_forecast()))
     clock.now += 0.2
-    buffer.add(RIGHT, entries(10, None))
+    buffer.add(RIGHT, entries(10, "no JSON"))
     clock.now += 0.2
     assert not buffer.is_due()
     clock.now += 0.1
@@ -123,7 +123,7 @@ def test_a_full_buffer_is_due_and_has_room_again_once_it_is_cut(make_buffer):
     buffer = make_buffer(max_messages=3)
     buffer.add(LEFT, entries(10, make_reading(), make_reading(hour=1)))
     assert not buffer.is_full()
-    buffer.add(RIGHT, entries(10, None))
+    buffer.add(RIGHT, entries(10, "no JSON"))
     assert buffer.is_full()
     assert buffer.is_due()
     buffer.cut(None)
@@ -171,13 +171,14 @@ def test_a_batch_covers_each_partition_from_the_store_s_offset_to_after_its_last
     assert buffer.cut(None).spans == {LEFT: Span(14, 15, first_read=14)}
 
 
-def test_a_dead_letter_moves_the_offset_and_brings_no_record(make_buffer):
+def test_a_dead_letter_moves_the_offset_and_brings_its_reason_instead_of_a_record(make_buffer):
     buffer = make_buffer()
-    buffer.add(LEFT, entries(10, None, None))
+    buffer.add(LEFT, entries(10, "no JSON", "negative"))
     batch = buffer.cut(None)
     assert batch
     assert batch.spans == {LEFT: Span(10, 12, first_read=10)}
     assert batch.records == []
+    assert [reason for _, reason in batch.refused] == ["no JSON", "negative"]
     assert batch.clocks == {}
 
 
@@ -191,7 +192,7 @@ def test_a_partition_that_the_store_has_nothing_of_starts_without_an_offset(make
 def test_a_limit_takes_what_comes_before_the_first_later_step_and_leaves_the_rest_in_order(make_buffer):
     buffer = make_buffer()
     late = make_reading(building_id=3, hour=0)
-    left = [make_reading(hour=0), None, tick(0), make_reading(hour=2), late, tick(2)]
+    left = [make_reading(hour=0), "no JSON", tick(0), make_reading(hour=2), late, tick(2)]
     buffer.add(LEFT, entries(10, *left))
     buffer.add(RIGHT, entries(10, make_reading(building_id=2, hour=3)))
     assert buffer.first_steps() == {LEFT: FIRST_STEP, RIGHT: FIRST_STEP + 3}
