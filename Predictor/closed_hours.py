@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-import redis
-
 from Sensor_core.errors import FencedError, RetriableError
 from Setup.cache_filling import FILLED
 from Setup.redis_client import CLOSED_KEY, LEASE_KEY, STATE_KEY, Client, curable_errors
 
-GROUP: Final = "predictor"
-READER: Final = "shard-0"
-"""All predictors read under one name, so that a successor finds what its predecessor left pending."""
 LEASE_MS: Final = 10_000
 _RENEW: Final = """
 local holder = redis.call('GET', KEYS[1])
@@ -48,7 +43,6 @@ class ClosedHours:
         self._token = uuid.uuid4().hex
         self._renew = client.register_script(_RENEW)
         self._release = client.register_script(_RELEASE)
-        self._left_pending = True
 
     def lead(self) -> bool:
         """Take or renew the lease; whoever has it forecasts, the others stand by.
@@ -65,51 +59,29 @@ class ClosedHours:
             self._release(keys=[LEASE_KEY], args=[self._token])
 
     def next(self, wait_ms: int) -> ClosedHour | None:
-        """The oldest hour without a forecast; those that an earlier run left pending come first.
+        """The oldest hour without a forecast, whoever took it before: it stays in the stream until it is done.
 
         Raises:
             RetriableError: Redis does not answer.
         """
-        if self._left_pending:
-            hour = self._read("0", None)
-            self._left_pending = hour is not None
-            if hour is not None:
-                return hour
-        return self._read(">", wait_ms)
-
-    def done(self, hour: ClosedHour) -> None:
-        """Acknowledge an hour whose forecasts are published.
-
-        Raises:
-            RetriableError: Redis does not answer: the hour will be forecast again, with the same result.
-            FencedError: Redis was emptied meanwhile.
-        """
         with curable_errors():
-            acknowledged, _ = self._client.pipeline().xack(CLOSED_KEY, GROUP, hour.entry).xdel(
-                CLOSED_KEY, hour.entry
-            ).execute()  # fmt: skip
-        if not acknowledged:
-            raise FencedError("the closed hour is not there any more")
-
-    def retry(self) -> None:
-        """After a failure: read what is pending again."""
-        self._left_pending = True
-
-    def _read(self, start: str, wait_ms: int | None) -> ClosedHour | None:
-        with curable_errors():
-            try:
-                answer = self._client.xreadgroup(GROUP, READER, {CLOSED_KEY: start}, count=1, block=wait_ms)
-            except redis.ResponseError as error:
-                if not str(error).startswith(("NOGROUP", "UNBLOCKED")):  # Redis was emptied, maybe while we waited
-                    raise
-                self._client.xgroup_create(CLOSED_KEY, GROUP, id="0", mkstream=True)
-                return None
-        entries = _entries(answer)
+            entries = _entries(self._client.xread({CLOSED_KEY: "0"}, count=1, block=wait_ms))
         if not entries:
             return None
         entry, fields = entries[0]
         known_at = datetime.fromtimestamp(float(fields[b"known_at"]), tz=UTC)
         return ClosedHour(entry, int(entry.split(b"-")[0]), known_at)
+
+    def done(self, hour: ClosedHour) -> None:
+        """Take an hour whose forecasts are published out of the stream.
+
+        Raises:
+            RetriableError: Redis does not answer: the hour will be forecast again, with the same result.
+            FencedError: Redis was emptied meanwhile, or another predictor has done the hour.
+        """
+        with curable_errors():
+            if not self._client.xdel(CLOSED_KEY, hour.entry):
+                raise FencedError("the closed hour is not there any more")
 
 
 def filling_that_closed(client: Client, hour: ClosedHour) -> bytes:
@@ -129,7 +101,7 @@ def filling_that_closed(client: Client, hour: ClosedHour) -> bytes:
 
 
 def _entries(answer: object) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """The entries of one stream in an XREADGROUP answer, which is a list or a mapping by protocol version."""
+    """The entries of one stream in an XREAD answer, which is a list or a mapping by protocol version."""
     if not answer:
         return []
     if isinstance(answer, dict):

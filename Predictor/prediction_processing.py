@@ -187,7 +187,6 @@ def run(settings: Settings, stop: Stop) -> None:
                 HEALTH.ready(is_ready=False)
                 pause_s = backoff.next_s()
                 logger.warning("forecast again in %.1f s: %s", pause_s, error, extra={"event": "forecast_retried"})
-                hours.retry()
                 stop.wait(pause_s)
         hours.resign()
     finally:

@@ -30,54 +30,42 @@ def next_step(hours):
     return None if hour is None else hour.step
 
 
-def test_hours_come_in_order_with_what_may_be_known(redis_client, hours):
+def test_hours_come_in_order_each_until_it_is_done_with_what_may_be_known(redis_client, hours):
     close(redis_client, 409_000, 409_001)
-    assert hours.next(1) == ClosedHour(b"409000-0", 409_000, KNOWN_AT)
+    first = ClosedHour(b"409000-0", 409_000, KNOWN_AT)
+    assert hours.next(1) == first
+    assert hours.next(1) == first
+    hours.done(first)
     assert next_step(hours) == 409_001
-    assert next_step(hours) is None
-
-
-def test_an_hour_that_is_not_done_comes_again_first_for_a_successor_too(redis_client, hours):
-    hours.next(1)
-    close(redis_client, 1, 2, 3)
-    first = hours.next(1)
-    assert next_step(hours) == 2
-    successor = ClosedHours(redis_client)
-    assert successor.next(1) == first
-    successor.done(first)
-    assert next_step(successor) == 2
-    successor.done(successor.next(1))
-    assert next_step(successor) == 3
-
-
-def test_a_retry_reads_what_is_pending_again(redis_client, hours):
-    hours.next(1)
-    close(redis_client, 1, 2)
-    hour = hours.next(1)
-    hours.retry()
-    assert hours.next(1) == hour
-    hours.done(hour)
-    assert next_step(hours) == 2
-
-
-def test_what_is_done_is_gone(redis_client, hours):
-    hours.next(1)
-    close(redis_client, 1)
     hours.done(hours.next(1))
+    assert next_step(hours) is None
     assert redis_client.xlen(CLOSED_KEY) == 0
-    hours.retry()
-    assert hours.next(1) is None
-    assert next_step(ClosedHours(redis_client)) is None
+
+
+def test_an_hour_that_another_predictor_left_undone_comes_first_whoever_led_before(redis_client, hours):
+    assert hours.next(1) is None  # leads, and has done all that there was
+    successor = ClosedHours(redis_client)
+    close(redis_client, 1)
+    abandoned = successor.next(1)
+    close(redis_client, 2)
+    assert hours.next(1) == abandoned
+    assert next_step(ClosedHours(redis_client)) == 1
+
+
+def test_an_hour_is_done_once(redis_client, hours):
+    close(redis_client, 1)
+    hour = ClosedHours(redis_client).next(1)
+    hours.done(hours.next(1))
+    with pytest.raises(FencedError, match="not there any more"):
+        ClosedHours(redis_client).done(hour)
 
 
 def test_an_emptied_redis_is_noticed_when_an_hour_is_done_and_reading_goes_on(redis_client, hours):
-    hours.next(1)
     close(redis_client, 1)
     hour = hours.next(1)
     redis_client.flushall()
     with pytest.raises(FencedError, match="not there any more"):
         hours.done(hour)
-    hours.retry()
     assert hours.next(1) is None
     close(redis_client, 1)
     assert next_step(hours) == 1
