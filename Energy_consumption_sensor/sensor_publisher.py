@@ -43,15 +43,22 @@ class ReplayPublisher:
         self._pause_s = settings.replay_seconds_per_hour / self._interval.steps_per_hour
         self._stop = stop
         self._sensors: dict[tuple[int, int], Sensor] = {}
+        self._last: Update | None = None
 
     def publish(self, update: Update) -> None:
-        """Publish one update and its tick, again from its start where an acknowledgement is missing."""
-        backoff = Backoff()
+        """Publish one update and its ticks, again from its start where an acknowledgement is missing.
+
+        Its own ticks are waited for with the next update's readings: to do so at once would cost a full-speed replay a
+        quarter of its speed. Until then the update is kept, to be published again before the next one.
+        """
+        updates, backoff = [update], Backoff()
         while not self._stop.is_set():
             try:
-                self._send(update)
-                self._feed.tick(self._interval.start_of(update.step), self._interval.end_of(update.step))
+                for each in updates:
+                    self._send(each)
+                    self._feed.tick(self._interval.start_of(each.step), self._interval.end_of(each.step))
             except RetriableError as error:
+                updates = [update] if self._last is None else [self._last, update]
                 HEALTH.ready(is_ready=False)
                 pause_s = backoff.next_s()
                 logger.warning("publish again in %.1f s: %s", pause_s, error, extra={"event": "publish_retried"})
@@ -60,8 +67,20 @@ class ReplayPublisher:
                 HEALTH.ready(is_ready=True)
                 PUBLISHED.inc(len(update.kwh))
                 WATERMARK.set(self._interval.start_of(update.step).timestamp())
+                self._last = update
                 self._heartbeat.wait(self._pause_s, self._stop)
                 return
+
+    def finish(self) -> None:
+        """Wait until the last update's ticks are acknowledged, too."""
+        while self._last is not None and not self._stop.is_set():
+            try:
+                self._feed.flush()
+            except RetriableError as error:
+                logger.warning("publish again: %s", error, extra={"event": "publish_retried"})
+                self.publish(self._last)
+            else:
+                self._last = None
 
     def _send(self, update: Update) -> None:
         times: dict[float, datetime] = {}
@@ -112,7 +131,7 @@ def replay(settings: Settings, stop: Stop, part: Part) -> None:
             feed = Feed(publisher, settings.consumption_topics)
             updates = ReplayPublisher(feed, settings, heartbeat, stop)
             _publish_all(source, plan, (start, end), updates, settings, stop, progress)
-            feed.flush()
+            updates.finish()
         finally:
             publisher.close()
 
