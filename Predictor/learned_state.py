@@ -10,7 +10,7 @@ from typing import Final
 from Predictor.forecasting.finishing import Finisher
 from Predictor.forecasting.total_model import TotalModel
 from Predictor.learned_copy import LearnedCopy
-from Sensor_core.errors import RetriableError
+from Sensor_core.errors import FencedError, RetriableError
 from Sensor_core.interval import Interval
 from Setup.redis_client import LEARNED_KEY, Client, curable_errors
 
@@ -19,6 +19,14 @@ logger = logging.getLogger(__name__)
 COPY_EVERY_H: Final = 6
 """Distance of the hours after which Postgres gets a copy. [h]"""
 _ORIGIN: Final = b"origin"
+_SAVE: Final = """
+if (redis.call('HGET', KEYS[1], 'origin') or '') ~= ARGV[1] then return 0 end
+local last_changed = tonumber(ARGV[2])
+redis.call('HSET', KEYS[1], unpack(ARGV, 3, last_changed))
+if last_changed < #ARGV then redis.call('HDEL', KEYS[1], unpack(ARGV, last_changed + 1)) end
+return 1
+"""
+"""A predictor that froze in mid-hour may find that another one has gone on: its own state is old then."""
 
 
 class LearnedState:
@@ -31,6 +39,7 @@ class LearnedState:
         self._copy_due = 0
         self._written: dict[bytes, bytes] = {}
         self._finisher = Finisher(TotalModel())
+        self._save = client.register_script(_SAVE)
 
     def finisher(self, model: TotalModel, step: int) -> Finisher:
         """The finisher for an hour.
@@ -74,17 +83,22 @@ class LearnedState:
 
         Raises:
             RetriableError: Redis does not answer.
+            FencedError: Redis has something else than this predictor went on from.
         """
         parts = self._finisher.state()
         state = {name.encode(): document for name, document in parts.items()}
         state[_ORIGIN] = str(self._finisher.origin).encode()
         changed = {name: document for name, document in state.items() if self._written.get(name) != document}
-        gone = self._written.keys() - state.keys()
         if not changed:
             return
+        fields = [each for field in changed.items() for each in field]
+        gone = self._written.keys() - state.keys()
         with curable_errors():
-            pipeline = self._client.pipeline().hset(LEARNED_KEY, mapping=changed)
-            (pipeline.hdel(LEARNED_KEY, *gone) if gone else pipeline).execute()
+            is_saved = self._save(
+                keys=[LEARNED_KEY], args=[self._written.get(_ORIGIN, b""), 2 + len(fields), *fields, *gone]
+            )
+        if not is_saved:
+            raise FencedError("another predictor has learned meanwhile, or Redis was emptied")
         self._written = state
         self._copy_if_due(parts)
 

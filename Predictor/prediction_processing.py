@@ -85,6 +85,7 @@ class PredictionProcessing:
 
         Raises:
             RetriableError: A server does not answer; the hour is to be processed again.
+            FencedError: Another predictor has processed it meanwhile.
         """
         self._model.refresh()
         if self._directory.refresh() or self._weather is None:
@@ -107,8 +108,8 @@ class PredictionProcessing:
             anomalies=find_anomalies(snapshot, expected, made_at),
         )
         self._issuer.publish(hourly)
-        self._issuer.remember(hour.step, snapshot.meters, issue.meters)
         self._learned.save()
+        self._issuer.remember(hour.step, snapshot.meters, issue.meters)
         return len(snapshot.meters)
 
     def _measurements(self) -> WeatherMeasurements:

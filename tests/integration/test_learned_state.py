@@ -10,7 +10,7 @@ from Predictor.forecasting.testing import ORIGIN, make_snapshot
 from Predictor.forecasting.total_model import TotalModel
 from Predictor.learned_copy import COPIED_PARTS, LearnedCopy
 from Predictor.learned_state import COPY_EVERY_H, LearnedState
-from Sensor_core.errors import RetriableError
+from Sensor_core.errors import FencedError, RetriableError
 from Setup.redis_client import LEARNED_KEY
 
 pytestmark = pytest.mark.integration
@@ -54,6 +54,20 @@ def test_a_successor_goes_on_where_the_predecessor_stopped(redis_client, postgre
     issue = process(second, range(25, 30))
     assert issue.meters.stacked().tobytes() == expected.meters.stacked().tobytes()
     assert issue.totals.quantiles.tobytes() == expected.totals.quantiles.tobytes()
+
+
+def test_a_predictor_that_was_overtaken_while_it_forecast_changes_nothing(redis_client, learned_state):
+    frozen, deputy = learned_state(), learned_state()
+    process(frozen, range(3))
+    snapshot = make_snapshot(origin=ORIGIN + 3, seed=3)
+    frozen.finisher(KNOWING, snapshot.origin).finish(snapshot, Forecaster().raw(snapshot))
+    process(deputy, range(3, 6))
+    learned = redis_client.hgetall(LEARNED_KEY)
+    with pytest.raises(FencedError, match="another predictor"):
+        frozen.save()
+    assert redis_client.hgetall(LEARNED_KEY) == learned
+    process(frozen, [6])  # goes on from there once it leads again
+    assert redis_client.hget(LEARNED_KEY, "origin") == str(ORIGIN + 6).encode()
 
 
 def test_an_emptied_redis_is_filled_again_by_the_one_that_still_knows(redis_client, learned_state):

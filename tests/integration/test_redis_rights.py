@@ -43,7 +43,7 @@ KEYS = {
 BOTH = "del eval evalsha expire get hexists hget hgetall hmget hset ping sadd script|load set smembers"
 COMMANDS = {
     RedisUser.REDIS_CONSUMER: f"{BOTH} getrange setrange xadd xrange zadd zrangebyscore zremrangebyscore",
-    RedisUser.PREDICTOR: f"{BOTH} exec hdel mget multi xdel xread",
+    RedisUser.PREDICTOR: f"{BOTH} hdel mget xdel xread",
 }
 REFUSAL = re.compile("NOPERM|ACL failure|command not allowed")
 """In the middle of an error: of EXEC, of a script, and of what the server's settings forbid everybody."""
