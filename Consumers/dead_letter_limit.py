@@ -1,8 +1,9 @@
 """Stops a consumer that would divert too much: a systemic fault is no dead letter.
 
 A message or two that can never be stored go their way and the stream goes on. When a publisher changes its format, or
-a consumer has the wrong interval, everything would: then the consumer ends with an error before it has sent or stored
-any of it, its offsets stand where they stood, and a start with the fault removed goes on there.
+a consumer has the wrong interval, everything would: then the consumer ends with an error, neither what it has just read
+nor its offsets are stored, and a start with the fault removed goes on there. A start without is no new chance: it looks
+back on what was diverted before.
 """
 
 from collections import deque
@@ -29,21 +30,32 @@ class DeadLetterLimit:
         self._window = window
         self._polls: dict[str, deque[tuple[int, int]]] = {}
 
+    @property
+    def look_back(self) -> int:
+        """How many messages before the first one to be judged are to be looked at; none where all may be refused."""
+        return self._window if self._share < 1 else 0
+
+    def look_at(self, topic: str, messages: int, refused: int) -> None:
+        """Count messages that an earlier run has judged."""
+        self._count(topic, messages, refused)
+
     def check(self, topic: str, messages: int, refused: Sequence[tuple[Message, str]]) -> None:
         """Count the messages of one poll.
 
         Raises:
             TooManyDeadLettersError: Too many of the last ones can never be stored.
         """
+        seen, invalid = self._count(topic, messages, len(refused))
+        if refused:
+            self._judge(f"the last {{}} messages of {topic}", max(seen, self._window), invalid, refused)
+
+    def _count(self, topic: str, messages: int, refused: int) -> tuple[int, int]:
         polls = self._polls.setdefault(topic, deque())
-        polls.append((messages, len(refused)))
+        polls.append((messages, refused))
         seen = sum(count for count, _ in polls)
         while seen - polls[0][0] >= self._window:
             seen -= polls.popleft()[0]
-        if refused:
-            self._judge(
-                f"the last {{}} messages of {topic}", max(seen, self._window), sum(n for _, n in polls), refused
-            )
+        return seen, sum(invalid for _, invalid in polls)
 
     def check_batch(self, messages: int, refused: Sequence[tuple[Message, str]]) -> None:
         """Judge one batch by itself.

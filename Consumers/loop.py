@@ -109,6 +109,7 @@ class ConsumerLoop:
         self._heartbeat = heartbeat
         self._buffer = Buffer(policy, interval)
         self._unpositioned: set[Partition] = set()
+        self._new_from: dict[Partition, int] = {}
         self._writing: Future[Batch] | None = None
         self._asked: Future[Any] | None = None
         self._given_up = Stop()
@@ -160,13 +161,17 @@ class ConsumerLoop:
         try:
             positions = self._ask(self._store.positions, frozenset(self._unpositioned))
             earliest = self._consumer.beginning_offsets([TopicPartition(*p) for p in positions])
+            ends = self._consumer.end_offsets(list(earliest))
         except (RetriableError, KafkaError) as error:
             logger.warning("not positioned yet: %s", error, extra={"event": "positioning_retried"})
             return
         for partition, position in positions.items():
-            first = earliest[TopicPartition(*partition)]
-            offset = first if position.next_offset is None else position.next_offset
-            self._consumer.seek(TopicPartition(*partition), max(first, offset))
+            place = TopicPartition(*partition)
+            first = earliest[place]
+            offset = first if position.next_offset is None else max(first, position.next_offset)
+            is_there = offset <= ends[place]  # or else the topic is another one, all of it new
+            self._new_from[partition] = offset if is_there else 0
+            self._consumer.seek(place, max(first, offset - self._dead_letter_limit.look_back) if is_there else offset)
             self._buffer.start(partition, position.next_offset)
             self._decoder.set_clock(partition, position.clock)
         self._unpositioned -= positions.keys()
@@ -174,6 +179,11 @@ class ConsumerLoop:
     def _read(self, partition: Partition, messages: list[Message]) -> None:
         if partition not in self._buffer.partitions:
             return
+        new_from = self._new_from.get(partition, 0)
+        if messages and messages[0].offset < new_from:
+            stored = [self._entry(message) for message in messages if message.offset < new_from]
+            self._dead_letter_limit.look_at(partition[0], len(stored), sum(isinstance(e[2], str) for e in stored))
+            messages = messages[len(stored) :]
         entries = [self._entry(message) for message in messages]
         refused = [(message, record) for _, message, record in entries if isinstance(record, str)]
         self._dead_letter_limit.check(partition[0], len(messages), refused)

@@ -10,7 +10,7 @@ from kafka import TopicPartition
 
 from Consumers import loop as loop_module
 from Consumers.batching import Policy
-from Consumers.dead_letter_limit import DeadLetterLimit
+from Consumers.dead_letter_limit import DeadLetterLimit, TooManyDeadLettersError
 from Consumers.dead_letters import DeadLetters, read_dead_letter
 from Consumers.decoding import Decoder
 from Consumers.loop import ConsumerLoop
@@ -52,7 +52,7 @@ def store():
     return MemoryStore()
 
 
-def make_loop(settings, publisher, store, stop, *, dead_letter_publisher=None, max_messages=1000):
+def make_loop(settings, publisher, store, stop, *, dead_letter_publisher=None, max_messages=1000, share=1):
     topics = [settings.topic_postgre]
     return ConsumerLoop(
         consumer=wait_for_consumer(settings, f"loop-{settings.topic_postgre}", topics),
@@ -60,7 +60,7 @@ def make_loop(settings, publisher, store, stop, *, dead_letter_publisher=None, m
         store=store,
         decoder=Decoder(settings, read_dead_letter),
         dead_letters=DeadLetters(dead_letter_publisher or publisher, settings.topic_dead_letters, "test"),
-        dead_letter_limit=DeadLetterLimit(share=1, window=1),
+        dead_letter_limit=DeadLetterLimit(share, window=100),
         policy=Policy(updates=1, max_age_s=0.1, max_messages=max_messages, ticked=topics),
         interval=settings.interval,
         stop=stop,
@@ -260,6 +260,26 @@ def test_a_dead_letter_whose_publishing_fails_is_published_again_before_its_mess
         wait_until(everything_is_there(store))
     assert_everything_is_stored_once(store, settings)
     assert [letter.payload for letter in dead_letters_of(settings)] == [b"{"]
+
+
+def test_a_consumer_that_starts_again_diverts_no_more_than_one_that_runs_on(settings, publisher, published, store):
+    def send_invalid():
+        publisher.send(settings.topic_postgre, b"{", key=b"1:0", schema=READING_SCHEMA)
+        publisher.flush()
+
+    send_invalid()
+    stop = threading.Event()
+    with running(make_loop(settings, publisher, store, stop, share=0.01), stop):
+        wait_until(lambda: len(dead_letters_of(settings)) == 1)
+    send_invalid()
+    stop = threading.Event()
+    too_late = threading.Timer(DEADLINE_S, stop.set)
+    too_late.start()
+    with pytest.raises(TooManyDeadLettersError, match="2 of the last 100 messages"):
+        make_loop(settings, publisher, store, stop, share=0.01).run()
+    too_late.cancel()
+    assert len(dead_letters_of(settings)) == 1
+    assert sorted(readings_of(store), key=key) == READINGS
 
 
 class AwayOnceStopped(MemoryStore):

@@ -53,5 +53,14 @@ def test_a_batch_that_the_store_refuses_is_judged_by_itself(limit):
         limit.check_batch(1000, refused(101))
 
 
+def test_what_an_earlier_run_diverted_counts_and_is_not_judged_again(limit):
+    limit.look_at("readings", limit.look_back, 50)
+    limit.check("readings", 5, [])
+    with pytest.raises(TooManyDeadLettersError, match="51 of the last 106"):
+        limit.check("readings", 1, refused(1))
+
+
 def test_a_share_of_one_never_stops():
-    DeadLetterLimit(share=1, window=1).check("readings", 5, refused(5))
+    limit = DeadLetterLimit(share=1, window=1)
+    assert limit.look_back == 0
+    limit.check("readings", 5, refused(5))
