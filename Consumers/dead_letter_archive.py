@@ -149,15 +149,15 @@ def _mark_of(letter: Letter, marks: dict[Origin, datetime | None]) -> datetime |
 def _send(letter: Letter, publisher: Publisher, topics: Sequence[str]) -> None:
     if letter.topic not in topics:
         raise EnergyError(f"{name_of(letter.origin)}: topic {letter.topic} is none that the consumers read")
-    payload = to_bytes(letter.payload)
-    if payload is not None and len(payload) >= MAX_KEPT_BYTES:
-        raise EnergyError(f"{name_of(letter.origin)}: only its first {MAX_KEPT_BYTES} bytes were kept")
+    key, payload = to_bytes(letter.key), to_bytes(letter.payload)
+    if any(part is not None and len(part) >= MAX_KEPT_BYTES for part in (key, payload)):
+        raise EnergyError(f"{name_of(letter.origin)}: only {MAX_KEPT_BYTES} bytes of its key or payload were kept")
     headers = [(name, to_bytes(value) or b"") for name, value in letter.headers]
     kept = [pair for pair in headers if pair[0] not in {SCHEMA_HEADER, REPLAY_HEADER}]
     publisher.send(
         letter.topic,
         payload,
-        key=to_bytes(letter.key),
+        key=key,
         schema=header(headers, SCHEMA_HEADER) or READING_SCHEMA,
         headers=[*kept, (REPLAY_HEADER, name_of(letter.origin).encode())],
     )

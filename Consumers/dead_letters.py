@@ -5,7 +5,7 @@ way that everything does. Reading it cannot fail: whatever the headers lack is f
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,8 +19,11 @@ logger = logging.getLogger(__name__)
 
 DEAD_LETTER_SCHEMA: Final = b"dead_letter.v1"
 MAX_KEPT_BYTES: Final = 256 * 1024
+"""Most that is kept of a message's value, of its key, and of its headers: together they fit into one message."""
 _PREFIX: Final = "dead_letter."
 _MOST_DIGITS: Final = 18
+_HEADER_LENGTHS: Final = 10
+"""Most bytes that the lengths of a header's name and value take."""
 
 
 class Base64(msgspec.Struct, frozen=True):
@@ -87,14 +90,26 @@ class DeadLetters:
             "noticed_at": datetime.now(tz=UTC).isoformat(),
         }
         headers = [(_PREFIX + name, value.encode()) for name, value in origin.items()]
-        value = None if message.value is None else message.value[:MAX_KEPT_BYTES]
+        key, value = (None if part is None else part[:MAX_KEPT_BYTES] for part in (message.key, message.value))
+        if key is None and value is None:
+            value = b""  # the client sends nothing that has neither
         self._publisher.send(
             self._topic,
             value,
-            key=message.key,
+            key=key,
             schema=DEAD_LETTER_SCHEMA,
-            headers=[*headers, *message.headers],
+            headers=[*headers, *_kept_headers(message.headers)],
         )
+
+
+def _kept_headers(headers: Headers) -> Iterator[tuple[str, bytes]]:
+    """The first headers, as many as may be kept; other clients send some without a value, which this one does not."""
+    room = MAX_KEPT_BYTES
+    for name, value in headers:
+        room -= len(name.encode()) + len(value or b"") + _HEADER_LENGTHS
+        if room < 0:
+            return
+        yield name, value or b""
 
 
 def read_dead_letter(message: Message) -> DeadLetter:
