@@ -18,6 +18,7 @@ from Setup.lifecycle import Stop, run_service, wait_for
 from Setup.postgres import Role, address, connect, curable_errors, migrate, set_passwords
 from Setup.redis_client import RedisUser, wait_for_redis
 from Setup.settings import Settings
+from Setup.topic_identity import forget_earlier_topics
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +38,15 @@ def prepare(settings: Settings, stop: Stop, *, demonstration: bool) -> None:
         deadline_s=settings.start_deadline_s,
         stop=stop,
     )
-    for topic in wait_for_topics(settings, stop):
+    created = wait_for_topics(settings, stop)
+    for topic in created:
         logger.info("created topic %s", topic, extra={"event": "topic_created", "topic": topic})
     if settings.kafka_authentication == "scram":
         wait_for_access(settings, stop)
     client = wait_for_redis(settings, RedisUser.ADMIN, stop)
 
     def fill() -> None:
+        forget_earlier_topics(settings, client, created, stop)
         if is_loaded or not is_filled(client):
             fill_cache(settings, client)
 

@@ -1,18 +1,24 @@
-"""A backup restored into an empty database has the same rows, rights and functions; old schemas are brought up."""
+"""A backup restored into an empty database, or an empty stack, is the same and goes on; old schemas are brought up."""
 
 import shutil
+import threading
 
 import psycopg2
 import pytest
 from psycopg2 import sql
 
-from Consumers import postgre_consumer
+from Consumers import postgre_consumer, redis_consumer
 from Energy_consumption_sensor.feed import Feed
 from Sensor_core.errors import EnergyError
+from Sensor_core.reading import READING_SCHEMA
 from Sensor_core.testing import make_reading
 from Setup import backup
+from Setup.embedded.engines import PREFERRED_PORTS, Engines
+from Setup.initialise import prepare
 from Setup.kafka_initialization import Publisher
 from Setup.postgres import MIGRATIONS, Role, connect, migrate
+from Setup.redis_client import CLOSED_KEY, SERVICE_USERS, RedisUser, make_client
+from Setup.topic_identity import forget_earlier_topics
 from tests.integration.test_consumers import consume_until, publish_hour, query, stored_ticks
 
 pytestmark = pytest.mark.integration
@@ -34,6 +40,24 @@ def other(settings, postgres):
     yield settings.model_copy(update={"postgres_db": name})
     with postgres.cursor() as cursor:
         cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_stack(settings, engine_password, tmp_path):
+    """Settings of a Kafka, a Postgres and a Redis that nobody has used yet."""
+    with Engines(
+        tmp_path / "stack",
+        postgres_password=engine_password,
+        database="energy",
+        redis_password=engine_password,
+        redis_users=dict.fromkeys(SERVICE_USERS, engine_password),
+        preferred_ports=dict.fromkeys(PREFERRED_PORTS, 0),
+    ) as engines:
+        found = engines.start(lambda _: None)
+        ports = {"postgres_port": found.postgres_port, "redis_port": found.redis_port}
+        yield settings.model_copy(
+            update=ports | {"kafka_bootstrap_servers": found.kafka_bootstrap, "postgres_db": "energy"}
+        )
 
 
 def content(settings):
@@ -73,6 +97,66 @@ def test_a_restored_database_is_the_same_and_goes_on(settings, postgres, feed, o
     assert query(restored, "SELECT count(*) FROM readings") == [(51,)]
     assert migrate(restored) == []
     restored.close()
+
+
+def publish(settings, hours, text):
+    """Put what can never be stored and so many hours on the topics; returns the readings."""
+    publisher = Publisher(settings, "test")
+    publisher.send(settings.topic_postgre, text, key=b"1:0", schema=READING_SCHEMA)
+    readings = [[make_reading(building_id=b, hour=hour) for b in range(9)] for hour in range(hours)]
+    for hour, update in enumerate(readings):
+        publish_hour(Feed(publisher, settings.consumption_topics), hour, update)
+    publisher.close()
+    return [reading for update in readings for reading in update]
+
+
+def test_an_empty_stack_goes_on_from_a_backup_and_reads_its_own_topics_from_their_beginning(
+    settings, postgres, redis_client, empty_stack, tmp_path
+):
+    def letters(connection):
+        return query(connection, 'SELECT "partition" < 0, "offset", payload::text FROM dead_letters ORDER BY 1')
+
+    forget_earlier_topics(settings, redis_client, ())  # as Setup does
+    publish(settings, 2, b"old")
+    consume_until(postgre_consumer.run, settings, lambda: letters(postgres) == [(False, 0, "\\x6f6c64")])
+    consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 1))
+    file = tmp_path / "energy.backup"
+    backup.backup(settings, file)
+
+    backup.restore(empty_stack, file)
+    prepare(empty_stack, threading.Event(), demonstration=False)
+    expected = publish(empty_stack, 5, b"new")
+    restored, cache = connect(empty_stack, Role.ADMIN), make_client(empty_stack, RedisUser.ADMIN)
+    restored.autocommit = True
+    consume_until(postgre_consumer.run, empty_stack, lambda: len(letters(restored)) == 2)
+    consume_until(postgre_consumer.run, empty_stack, stored_ticks(restored, empty_stack, 4))
+    consume_until(redis_consumer.run, empty_stack, lambda: cache.xlen(CLOSED_KEY) == 5)
+    stored = query(restored, 'SELECT building_id, "timestamp", meter_reading_kwh FROM readings')
+    assert sorted(stored) == sorted((r.building_id, r.timestamp, r.meter_reading) for r in expected)
+    assert letters(restored) == [(False, 0, "\\x6e6577"), (True, 0, "\\x6f6c64")]
+    assert query(restored, "SELECT count(*) FROM data_gaps") == [(0,)]
+    restored.close()
+    cache.close()
+
+
+def test_a_consumer_that_runs_while_its_topic_is_made_anew_reads_it_from_its_beginning(
+    settings, postgres, redis_client, feed
+):
+    topics = [settings.topic_postgre]
+    publish_hour(feed, 0, [make_reading()])
+    forgotten = []
+
+    def done():
+        if not forgotten and stored_ticks(postgres, settings, 0)():
+            with postgres.cursor() as cursor:
+                cursor.execute("DELETE FROM readings")
+            forgotten.append(forget_earlier_topics(settings, redis_client, topics))
+            publish_hour(feed, 1, [make_reading(hour=1)])
+        return query(postgres, "SELECT count(*) FROM readings") == [(2,)]
+
+    consume_until(postgre_consumer.run, settings, done)
+    assert forgotten == [topics]
+    assert forget_earlier_topics(settings, redis_client, ()) == []
 
 
 def test_nothing_is_restored_over_what_there_is(settings, tmp_path):
