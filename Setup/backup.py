@@ -3,8 +3,9 @@
     energy-backup FILE          pg_dump of everything but the roles, which energy-setup makes anew
     energy-restore FILE         into a database that has no tables; then run energy-setup
 
-The topics and Redis are not in it: consumers go on from the offsets in the backup, or, where energy-setup finds that a
-topic is another one, from its beginning, and `energy-cache rebuild` brings the cache to it. PostgreSQL's own programs do the work: those of the wheel that `make run` uses, or those on PATH.
+The topics and Redis are not in it: consumers go on from the offsets in the backup, or from the beginning of a topic
+that energy-setup finds to be another one, and `energy-cache rebuild` brings the cache to it. PostgreSQL's own programs
+do the work: those of the wheel that `make run` uses, or those on PATH.
 """
 
 import argparse

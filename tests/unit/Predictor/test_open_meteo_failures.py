@@ -70,6 +70,16 @@ def test_a_refusal_is_not_repeated_and_its_reason_is_logged(source, provider, ca
     assert "Latitude must be in range" in caplog.text
 
 
+def test_a_redirection_is_not_followed_and_names_the_setting(source, provider, caplog):
+    elsewhere = {"Location": f"{provider.url}?apikey=secret"}
+    provider.plan = [lambda handler: respond(handler, 302, b" " * (PATIENT.size_bytes + 1), elsewhere)]
+    assert is_unknown(read_hour(source, provider))
+    assert len(provider.queries) == 1
+    assert "HTTP status 302" in caplog.text
+    assert "OPEN_METEO_URL" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_an_answer_that_only_drips_is_given_up_in_time(provider):
     provider.plan = [drip] * 10
     bounds = replace(PATIENT, total_s=1)
