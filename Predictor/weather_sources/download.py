@@ -47,7 +47,7 @@ class Downloader:
 
         Raises:
             RetriableError: The server is out, overloaded or too slow.
-            InvalidRecordError: It refused the request, or answers too much.
+            InvalidRecordError: It refused the request, names another address, or answers too much.
         """
         deadline = time.monotonic() + self._bounds.total_s
         backoff = Backoff()
@@ -64,7 +64,8 @@ class Downloader:
     def _attempt(self, url: str, query: Mapping[str, str], deadline: float) -> bytes:
         timeouts = (self._bounds.connect_s, self._bounds.silence_s)
         try:
-            with requests.get(url, params=query, timeout=timeouts, stream=True) as response:
+            # The library reads the whole body of whatever redirects it, and knows no bounds.
+            with requests.get(url, params=query, timeout=timeouts, stream=True, allow_redirects=False) as response:
                 _check_status(response)
                 return self._body(response, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -86,6 +87,8 @@ def _check_status(response: requests.Response) -> None:
     status = response.status_code
     if status == HTTPStatus.OK:
         return
+    if response.is_redirect:
+        raise InvalidRecordError(f"HTTP status {status}, the address has changed: correct OPEN_METEO_URL")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise RetriableError(f"HTTP status {status}")
     said = response.raw.read1(_EXCERPT_BYTES, decode_content=True).decode(errors="replace")
