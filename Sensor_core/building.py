@@ -28,7 +28,7 @@ Stamps = Literal["utc", "local", "standard"]
 
 
 class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Site(_Row):

@@ -14,6 +14,7 @@ import pandas as pd
 from Sensor_core.errors import DataFolderError
 
 CHUNK_ROWS = 200_000
+_NO_TABLE = (pd.errors.ParserError, pd.errors.EmptyDataError)
 _READING_TYPES = {"building_id": "int64", "meter": "int64", "meter_reading": "float64"}
 _NO_WHOLE_NUMBERS = {
     column: ["True", "TRUE", "true", "False", "FALSE", "false"]
@@ -34,7 +35,7 @@ def open_text(file: Path) -> Iterator[IO[str]]:
     try:
         with _open(file) as stream:
             yield stream
-    except (UnicodeDecodeError, csv.Error, EOFError, OSError, zlib.error) as error:
+    except (UnicodeDecodeError, csv.Error, *_NO_TABLE, EOFError, OSError, zlib.error) as error:
         raise DataFolderError(f"{file} is not CSV in UTF-8: {error}") from None
 
 

@@ -115,7 +115,7 @@ class DataFolder:
         table["timestamp"] = table["timestamp"].dt.round("h").astype("datetime64[ns, UTC]")
         table = table[names].sort_values(["site_id", "timestamp"], kind="stable")
         # Of several observations rounded to one hour the first that has a value counts, quantity by quantity.
-        return table.groupby(["site_id", "timestamp"], as_index=False).first()
+        return table.groupby(["site_id", "timestamp"], as_index=False).first().astype({"site_id": "int64"})
 
     def _rows(self, name: str, model: type[Row]) -> Iterator[Row]:
         file = self.require(name)
@@ -205,16 +205,22 @@ def _known_at(chunk: pd.DataFrame, file: Path, first_line: int) -> pd.Series:
 
 def _read_weather(file: Path) -> pd.DataFrame:
     columns = ["site_id", "timestamp", *(quantity.ashrae_column for quantity in QUANTITIES)]
-    table = pd.read_csv(file, dtype={"timestamp": "str"})
+    with open_text(file) as stream:
+        table = pd.read_csv(stream, dtype="str")
     require_columns(file, list(table.columns), {"site_id", "timestamp", "air_temperature"})
-    table = table.reindex(columns=columns)
-    parsed = parse_times(table["timestamp"])
-    for column in columns:
-        values = parsed if column == "timestamp" else pd.to_numeric(table[column], errors="coerce")
-        broken = np.flatnonzero((values.isna() & table[column].notna()).to_numpy())
-        if broken.size:
-            row = int(broken[0])
-            what = "is not a time" if column == "timestamp" else "is not a number"
-            raise DataFolderError.at(file, row + 2, column, table[column].iloc[row], what)
-        table[column] = values
-    return table
+    texts = table.reindex(columns=columns)
+    numbers = {column: pd.to_numeric(texts[column], errors="coerce").astype("float64") for column in columns}
+    site_id, timestamp = numbers["site_id"], parse_times(texts["timestamp"])
+    checks = {column: (numbers[column].notna() | texts[column].isna(), "is not a number") for column in columns} | {
+        "site_id": ((site_id >= 0) & (site_id % 1 == 0) | texts["site_id"].isna(), "is no site id"),
+        "timestamp": (
+            (timestamp >= pd.Timestamp(EARLIEST)) & (timestamp < pd.Timestamp(LATEST)) | texts["timestamp"].isna(),
+            "is not a time between 1990 and 2100",
+        ),
+    }
+    for column, (is_valid, problem) in checks.items():
+        wrong = np.flatnonzero(~is_valid.to_numpy())
+        if wrong.size:
+            row = int(wrong[0])
+            raise DataFolderError.at(file, row + 2, column, texts[column].iloc[row], problem)
+    return pd.DataFrame(numbers | {"timestamp": timestamp})

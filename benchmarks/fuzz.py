@@ -1,6 +1,6 @@
 """Feeds the readers of messages and files with seeded nonsense, and judges every answer.
 
-    python benchmarks/fuzz.py [--inputs 1000000] [--seed 1] [--only messages|other topics|files]
+    python benchmarks/fuzz.py [--inputs 1000000] [--seed 1] [--only messages|other topics|files|other files]
 
 A crash is any error but the declared one; a wrong accept is what an independent reader refuses or reads otherwise; a
 wrong refusal is of what was left valid. The table has the counts; every kind of failure is shown once with its input.
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARES = {"messages": 0.85, "other topics": 0.13, "files": 0.02}
+SHARES = {"messages": 0.85, "other topics": 0.13, "files": 0.015, "other files": 0.005}
 PROPER = {"accepted", "refused"}
 
 
@@ -34,7 +34,10 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         messages, files = MessageJudge(), FileJudge(Path(folder))
-        judges = {"messages": messages.judge, "other topics": messages.judge_other_topic, "files": files.judge}
+        judges = {
+            "messages": messages.judge, "other topics": messages.judge_other_topic,
+            "files": files.judge, "other files": files.judge_other_file,
+        }  # fmt: skip
         print(f"{'':14}{'inputs':>10}{'accepted':>10}{'refused':>10}{'wrong':>8}{'crashes':>8}{'s':>8}")
         failures: dict[str, object] = {}
         for name, share in SHARES.items():

@@ -1,5 +1,6 @@
 """Runs the pipeline's readers on made-up input and says what is wrong with their answers, if anything is."""
 
+import math
 from datetime import UTC, datetime
 
 from Consumers.dead_letters import read_dead_letter
@@ -7,6 +8,7 @@ from Consumers.decoding import Decoder
 from Consumers.testing import StubMessage
 from Sensor_core.errors import DataFolderError, InvalidRecordError
 from Sensor_core.reading import Reading
+from Setup.data_folder import DataFolder
 from Setup.settings import Settings
 from tests.fuzz import csv_files, messages
 
@@ -86,13 +88,33 @@ class FileJudge:
 
     def judge(self, random):
         """Outcome (accepted, refused, crash, wrong accept, wrong refusal) and the file."""
-        content, is_valid = csv_files.make_file(random)
-        (self._folder.path / "Sensors" / "new_consumptions.csv").write_bytes(content)
+        ending, content, is_valid = csv_files.make_file(random)
+        for other in (self._folder.path / "Sensors").iterdir():
+            other.unlink()
+        (self._folder.path / "Sensors" / f"new_consumptions.{ending}").write_bytes(content)
         try:
             chunks = list(self._folder.readings("replay"))
         except DataFolderError:
             return ("wrong refusal" if is_valid else "refused"), content
         except Exception as error:  # noqa: BLE001 - that there is none is what is tested
             return f"crash: {type(error).__name__}", content
-        right = csv_files.agree(csv_files.rows_of(chunks), csv_files.meaning_of(content))
+        right = csv_files.agree(csv_files.rows_of(chunks), csv_files.meaning_of(content, ending))
         return ("accepted" if right else "wrong accept"), content
+
+    def judge_other_file(self, random):
+        """Metadata and weather: no crash, no number that is none or endless."""
+        name, content, is_valid = csv_files.make_other_file(random)
+        file = self._folder.path / f"{name}.csv"
+        file.write_bytes(content)
+        folder = DataFolder(self._folder.path, self._folder.interval)
+        try:
+            rows = [*folder.sites.values(), *folder.buildings.values(), *folder.meters.values()]
+            numbers = [value for row in rows for _, value in row if isinstance(value, int | float)]
+            numbers += folder.weather().drop(columns="timestamp").stack().dropna().tolist()
+        except DataFolderError:
+            return ("wrong refusal" if is_valid else "refused"), (name, content)
+        except Exception as error:  # noqa: BLE001 - that there is none is what is tested
+            return f"crash: {type(error).__name__}", (name, content)
+        finally:
+            file.write_text(csv_files.OTHER_FILES[name])
+        return ("accepted" if all(map(math.isfinite, numbers)) else "wrong accept"), (name, content)

@@ -36,10 +36,11 @@ def test_messages_of_the_other_topics(random):
     assert outcome in PROPER, example
 
 
-def test_files_of_readings(files):
+@pytest.mark.parametrize("kind", ["judge", "judge_other_file"])
+def test_files(files, kind):
     random = Random(1)
     for _ in range(150):
-        outcome, example = files.judge(random)
+        outcome, example = getattr(files, kind)(random)
         assert outcome in PROPER, example
 
 

@@ -152,6 +152,30 @@ def test_weather_is_hourly_and_sentinels_are_missing(make_folder):
     assert weather["air_temperature_c"].isna().iloc[1]
 
 
+@pytest.mark.parametrize(
+    ("weather", "complaint"),
+    [
+        (b"", "weather.csv is not CSV in UTF-8"),
+        (b"site_id,timestamp,air_temperature\n1,2016-07-01 00:00:00,\xff\n", "weather.csv is not CSV in UTF-8"),
+        (b"site_id,timestamp,air_temperature\n1,2016-07-01 00:00:00,1,2\n1,2016-07-01,1,2,3\n", "is not CSV in UTF-8"),
+        (b"site_id,timestamp\n1,2016-07-01 00:00:00\n", "line 1: column air_temperature is missing"),
+        (b"site_id,timestamp,air_temperature\n1,2016-07-01 00:00:00,warm\n", "air_temperature: 'warm' is not a number"),
+        (b"site_id,timestamp,air_temperature\n1.5,2016-07-01 00:00:00,1\n", "site_id: '1.5' is no site id"),
+        (b"site_id,timestamp,air_temperature\n1,2160-07-01 00:00:00,1\n", "timestamp: '2160-.*' is not a time between"),
+    ],
+)  # fmt: skip
+def test_wrong_weather_is_named(make_folder, tmp_path, weather, complaint):
+    folder = make_folder("")
+    (tmp_path / "weather.csv").write_bytes(weather)
+    with pytest.raises(DataFolderError, match=complaint):
+        folder.weather()
+
+
+def test_a_number_with_too_many_digits_is_missing_weather(make_folder):
+    folder = make_folder("", weather=f"site_id,timestamp,air_temperature\n1,2016-07-01 00:00:00,{'9' * 400}\n")
+    assert folder.weather()["air_temperature_c"].isna().all()
+
+
 def test_a_folder_that_is_none_is_an_error(tmp_path):
     with pytest.raises(DataFolderError, match="is not a folder"):
         DataFolder(tmp_path / "nowhere", Interval())
