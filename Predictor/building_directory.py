@@ -1,16 +1,12 @@
 """Metadata of all sites and buildings, as Redis has it now; a building without any stands on a site of its own."""
 
 from collections.abc import Sequence
-from typing import Final
 
-from Predictor.forecasting.snapshot import NO_SITE, Meters, Sites
+from Predictor.forecasting.snapshot import NOWHERE, Meters, Sites
 from Sensor_core.building import Building, Site
 from Sensor_core.errors import RetriableError
 from Setup.buildings_info import Metadata
 from Setup.redis_client import METADATA_KEY, Client, curable_errors
-
-NOWHERE: Final = Site(site_id=NO_SITE, time_zone="UTC", latitude=0, longitude=0, country="ZZ", stamps="utc")
-"""Where buildings without metadata stand, until theirs comes."""
 
 
 class BuildingDirectory:

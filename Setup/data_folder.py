@@ -6,7 +6,9 @@ file may be gzipped (``.csv.gz``).
 """
 
 import csv
-from collections.abc import Iterator
+import logging
+import zlib
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -18,23 +20,34 @@ from pydantic import BaseModel, ValidationError
 from Sensor_core.building import Building, Meter, Site
 from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import Interval
-from Sensor_core.reading import EARLIEST, LATEST, MAX_BUILDING_ID, MAX_KWH, METER_NAMES
 from Sensor_core.weather import QUANTITIES
 from Setup.csv_text import columns_of, open_text, reading_chunks, require_columns
 from Setup.local_stamps import StampConverter, parse_times
+from Setup.reading_rows import CheckedRows, Factors, LeftOut, to_readings
+
+logger = logging.getLogger(__name__)
 
 REPLAY, HISTORY = "Sensors/new_consumptions.csv", "history.csv"
+_WHOLE = ("floor_count", "year_built")
+_MAY_BE_UNKNOWN = ("square_feet", *_WHOLE)
 Row = TypeVar("Row", bound=BaseModel)
 
 
 class DataFolder:
-    """The files of one folder; nothing is read before it is asked for."""
+    """The files of one folder; nothing is read before it is asked for.
 
-    def __init__(self, path: Path, interval: Interval) -> None:
+    Args:
+        path: The folder.
+        interval: The metering interval.
+        warn: Told what is left out and yet no error.
+    """
+
+    def __init__(self, path: Path, interval: Interval, warn: Callable[[str], None] = logger.warning) -> None:
         if not path.is_dir():
             raise DataFolderError(f"{path} is not a folder; DATA_DIR or --data has to name a data folder")
         self.path = path
         self.interval = interval
+        self._warn = warn
 
     @cached_property
     def sites(self) -> dict[int, Site]:
@@ -43,7 +56,7 @@ class DataFolder:
 
     @cached_property
     def buildings(self) -> dict[int, Building]:
-        """Buildings by id, from building_metadata.csv."""
+        """Buildings by id, from building_metadata.csv; sizes and years that cannot be true are unknown."""
         buildings = {building.building_id: building for building in self._rows("building_metadata.csv", Building)}
         for building in buildings.values():
             if building.site_id not in self.sites:
@@ -77,8 +90,12 @@ class DataFolder:
             raise DataFolderError(f"{self.path / name} (or {name}.gz) does not exist")
         return file
 
-    def readings(self, which: Literal["history", "replay"]) -> Iterator[pd.DataFrame]:
+    def readings(self, which: Literal["history", "replay"], *, lenient: bool = False) -> Iterator[pd.DataFrame]:
         """Readings in the order of the file, a chunk at a time; empty cells are left out.
+
+        Args:
+            which: Which of the two files.
+            lenient: Leave out what is nothing that a reading may have, and warn of it at the end.
 
         Yields:
             building_id, meter, timestamp (UTC), meter_reading_kwh, known_at (UTC, NaT where not given).
@@ -90,12 +107,15 @@ class DataFolder:
         if which == "history" and self.find(name) is None:
             return
         file = self.require(name)
-        converter = StampConverter(self.sites, {b.building_id: b.site_id for b in self.buildings.values()})
-        factors = _Factors(self.meters)
+        site_of = {building.building_id: building.site_id for building in self.buildings.values()}
+        converter = StampConverter(self.sites, site_of, self.interval)
+        factors, left_out = Factors(self.meters), LeftOut() if lenient else None
         line = 2
         for chunk in reading_chunks(file, columns_of(file)):
-            yield _convert(chunk, (file, line, self.interval), converter, factors)
+            yield to_readings(CheckedRows(file, line, chunk, left_out), self.interval, converter, factors)
             line += len(chunk)
+        for text in left_out.texts() if left_out else ():
+            self._warn(text)
 
     def weather(self) -> pd.DataFrame:
         """Observed weather, hourly; values that cannot be true (sentinels such as -9999) are missing.
@@ -108,11 +128,13 @@ class DataFolder:
         names = ["site_id", "timestamp", *(q.name for q in QUANTITIES)]
         if file is None:
             return pd.DataFrame(columns=names).astype({"timestamp": "datetime64[ns, UTC]"})
-        table = _read_weather(file)
+        table = _read_weather(file, self._warn)
         for quantity in QUANTITIES:
             values = table[quantity.ashrae_column]
             table[quantity.name] = values.where(values.between(quantity.lowest, quantity.highest))
-        table["timestamp"] = table["timestamp"].dt.round("h").astype("datetime64[ns, UTC]")
+        # Half past belongs to the next hour, always: ``round`` would take every other one to the hour before.
+        nearest = (table["timestamp"] + pd.Timedelta(minutes=30)).dt.floor("h")
+        table["timestamp"] = nearest.astype("datetime64[ns, UTC]")
         table = table[names].sort_values(["site_id", "timestamp"], kind="stable")
         # Of several observations rounded to one hour the first that has a value counts, quantity by quantity.
         return table.groupby(["site_id", "timestamp"], as_index=False).first().astype({"site_id": "int64"})
@@ -123,87 +145,33 @@ class DataFolder:
             reader = csv.DictReader(stream)
             required = {field for field, info in model.model_fields.items() if info.is_required()}
             require_columns(file, reader.fieldnames or [], required)
+            left_out = LeftOut()
             for line, row in enumerate(reader, start=2):
-                yield _parse_row(file, line, row, model)
+                yield _parse_row(file, line, row, model, left_out)
+            for text in left_out.texts():
+                self._warn(text)
 
 
-def _parse_row(file: Path, line: int, row: dict[str, str], model: type[Row]) -> Row:
+def _parse_row(file: Path, line: int, row: dict[str, str], model: type[Row], left_out: LeftOut) -> Row:
     given = {column: value for column, value in row.items() if column and value not in {"", None}}
-    for column in ("floor_count", "year_built"):  # ASHRAE writes whole numbers as 2.0
+    for column in _WHOLE:  # ASHRAE writes whole numbers as 2.0
         if column in given:
             given[column] = given[column].removesuffix(".0")
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        column = str(problem["loc"][0])
-        text = problem["msg"].removeprefix("Value error, ")
-        raise DataFolderError.at(file, line, column, row.get(column), text) from None
+    while True:
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            column = str(problem["loc"][0])
+            text = problem["msg"].removeprefix("Value error, ")
+            found = DataFolderError.at(file, line, column, row.get(column), text)
+            if column not in _MAY_BE_UNKNOWN:
+                raise found from None
+            left_out.add((file, column, text), found)
+            del given[column]
 
 
-class _Factors:
-    """Factors from file numbers to kWh, looked up for whole chunks."""
-
-    def __init__(self, meters: dict[tuple[int, int], Meter]) -> None:
-        self._series = pd.Series(
-            {building * 4 + meter: declared.kwh_per_count for (building, meter), declared in meters.items()},
-            dtype="float64",
-        )
-
-    def of(self, building_id: pd.Series, meter: pd.Series) -> np.ndarray:
-        return (building_id * 4 + meter).map(self._series).fillna(1.0).to_numpy()
-
-
-def _convert(
-    chunk: pd.DataFrame, source: tuple[Path, int, Interval], converter: StampConverter, factors: _Factors
-) -> pd.DataFrame:
-    file, first_line, interval = source
-
-    def check(column: str, is_valid: pd.Series | np.ndarray, problem: str) -> None:
-        wrong = np.flatnonzero(~np.asarray(is_valid, dtype=bool))
-        if wrong.size:
-            row = int(wrong[0])
-            raise DataFolderError.at(file, first_line + row, column, chunk[column].iloc[row], problem)
-
-    check("building_id", chunk["building_id"].between(0, MAX_BUILDING_ID), "is no building id")
-    check("meter", chunk["meter"].between(0, len(METER_NAMES) - 1), "is not a meter code, 0 to 3")
-    timestamp, problem = converter.to_utc(chunk["building_id"], chunk["meter"], chunk["timestamp"])
-    if problem is not None:
-        row, text = problem
-        raise DataFolderError.at(file, first_line + row, "timestamp", chunk["timestamp"].iloc[row], text)
-    known_at = _known_at(chunk, file, first_line)
-    kwh = chunk["meter_reading"].to_numpy() * factors.of(chunk["building_id"], chunk["meter"])
-    is_missing = np.isnan(kwh)
-    earliest, latest = pd.Timestamp(EARLIEST), pd.Timestamp(LATEST)
-    check("timestamp", (timestamp >= earliest) & (timestamp < latest), "is not between 1990 and 2100")
-    is_on_grid = timestamp == timestamp.floor(f"{interval.seconds}s")
-    check("timestamp", is_on_grid, f"is not the start of an interval of {interval.seconds} s (METER_INTERVAL_S)")
-    check("known_at", known_at.isna() | (known_at >= earliest) & (known_at < latest), "is not between 1990 and 2100")
-    check("meter_reading", is_missing | (kwh >= 0) & (kwh <= MAX_KWH), f"is not between 0 and {MAX_KWH:.0e} kWh")
-    readings = pd.DataFrame(
-        {
-            "building_id": chunk["building_id"],
-            "meter": chunk["meter"],
-            "timestamp": timestamp,
-            "meter_reading_kwh": kwh,
-            "known_at": known_at,
-        }
-    )
-    known: pd.DataFrame = readings.loc[~is_missing]
-    return known
-
-
-def _known_at(chunk: pd.DataFrame, file: Path, first_line: int) -> pd.Series:
-    given = chunk["known_at"]
-    known_at = parse_times(given)
-    broken = np.flatnonzero(known_at.isna().to_numpy() & (given.fillna("") != "").to_numpy())
-    if broken.size:
-        row = int(broken[0])
-        raise DataFolderError.at(file, first_line + row, "known_at", given.iloc[row], "is not a time")
-    return known_at
-
-
-def _read_weather(file: Path) -> pd.DataFrame:
+def _read_weather(file: Path, warn: Callable[[str], None]) -> pd.DataFrame:
     columns = ["site_id", "timestamp", *(quantity.ashrae_column for quantity in QUANTITIES)]
     with open_text(file) as stream:
         table = pd.read_csv(stream, dtype="str")
@@ -218,9 +186,15 @@ def _read_weather(file: Path) -> pd.DataFrame:
             "is not a time between 1990 and 2100",
         ),
     }
+    left_out = LeftOut()
     for column, (is_valid, problem) in checks.items():
         wrong = np.flatnonzero(~is_valid.to_numpy())
         if wrong.size:
             row = int(wrong[0])
-            raise DataFolderError.at(file, row + 2, column, texts[column].iloc[row], problem)
+            found = DataFolderError.at(file, row + 2, column, texts[column].iloc[row], problem)
+            if column in {"site_id", "timestamp"}:
+                raise found
+            left_out.add((file, column, problem), found, wrong.size)
+    for text in left_out.texts():
+        warn(text)
     return pd.DataFrame(numbers | {"timestamp": timestamp})

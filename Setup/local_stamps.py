@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from Sensor_core.building import Site
+from Sensor_core.interval import Interval
 
 _ZONE_SUFFIX = r"(?:Z|[+-]\d\d:?\d\d)$"
 _TIME = (
@@ -14,8 +15,9 @@ _TIME = (
     r"(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
 _SECOND = np.int64(10**9)
-Problem = tuple[int, str]
-"""Row of a chunk, and what is wrong with its stamp."""
+_EPOCH = pd.Timestamp(0, tz="UTC")
+Problem = tuple[np.ndarray, str]
+"""Rows of a chunk, as flags, and what is wrong with their stamps."""
 
 
 def parse_times(texts: pd.Series) -> pd.Series:
@@ -32,45 +34,49 @@ class StampConverter:
     """Converts the stamps of one file, chunk by chunk.
 
     A stamp that carries a zone of its own is taken at its word. Of a doubled hour's two readings of one meter
-    the first in the file is summer time. Buildings without metadata are taken to stamp in UTC.
+    the first in the file is summer time. Buildings without metadata are taken to stamp in UTC. Hours of a clock that
+    is half an hour off UTC's move up to the next hour of UTC, see ``up_to_grid``.
     """
 
-    def __init__(self, sites: dict[int, Site], site_of_building: dict[int, int]) -> None:
+    def __init__(self, sites: dict[int, Site], site_of_building: dict[int, int], interval: Interval) -> None:
         self._sites = sites
+        self._interval = interval
         self._site_of_building = pd.Series(site_of_building, dtype="int64")
         self._doubled_seen: set[tuple[int, int, int]] = set()
 
     def to_utc(
         self, building_id: pd.Series, meter: pd.Series, stamps: pd.Series
-    ) -> tuple[pd.DatetimeIndex, Problem | None]:
+    ) -> tuple[pd.DatetimeIndex, list[Problem]]:
         """Convert one chunk.
 
         Returns:
-            The stamps in UTC, and the first stamp that is no time or does not exist on the site's clock.
+            The stamps in UTC, and those that are no time or do not exist on the site's clock.
         """
         codes, texts = pd.factorize(stamps.fillna(""))
         has_zone = pd.Series(texts).str.contains(_ZONE_SUFFIX, regex=True).to_numpy(dtype=bool)
         parsed = parse_times(pd.Series(texts))
-        if parsed.isna().any():
-            row = int(np.flatnonzero(parsed.isna().to_numpy()[codes])[0])
-            return pd.DatetimeIndex([], tz="UTC"), (row, "is not a time such as 2016-09-02 00:00:00")
-        naive_ns = parsed.dt.tz_localize(None).to_numpy("datetime64[ns]").astype("int64")
+        problems = [(parsed.isna().to_numpy()[codes], "is not a time such as 2016-09-02 00:00:00")]
+        naive_ns = parsed.fillna(_EPOCH).dt.tz_localize(None).to_numpy("datetime64[ns]").astype("int64")
         utc_ns = naive_ns[codes]
         site_of_row = building_id.map(self._site_of_building).fillna(-1).to_numpy(dtype="int64")
         for site_id in np.unique(site_of_row):
             site = self._sites.get(int(site_id))
-            if site is None or site.stamps == "utc":
+            if site is None:
                 continue
-            rows = np.flatnonzero((site_of_row == site_id) & ~has_zone[codes])
-            table = ClockTable(site, np.unique(codes[rows]), naive_ns)
-            unreal = np.flatnonzero(table.unreal[codes[rows]])
-            if unreal.size:
+            own = site_of_row == site_id
+            if site.stamps != "utc":
+                rows = np.flatnonzero(own & ~has_zone[codes])
+                table = ClockTable(site, np.unique(codes[rows]), naive_ns)
+                unreal = np.zeros(len(codes), dtype=bool)
+                unreal[rows] = table.unreal[codes[rows]]
                 text = f"does not exist on the clock of {site.time_zone}; is the site's stamps column right?"
-                return pd.DatetimeIndex([], tz="UTC"), (int(rows[unreal[0]]), text)
-            utc_ns[rows] -= table.offset_ns[codes[rows]]
-            doubled = rows[table.doubled[codes[rows]]]
-            utc_ns[doubled] += self._second_of_doubled(doubled, building_id, meter, naive_ns[codes]) * 3600 * _SECOND
-        return pd.to_datetime(utc_ns, utc=True), None
+                problems.append((unreal, text))
+                utc_ns[rows] -= table.offset_ns[codes[rows]]
+                doubled = rows[table.doubled[codes[rows]]]
+                second = self._second_of_doubled(doubled, building_id, meter, naive_ns[codes])
+                utc_ns[doubled] += second * 3600 * _SECOND
+            utc_ns[own] = up_to_grid(utc_ns[own], site, self._interval)
+        return pd.to_datetime(utc_ns, utc=True), problems
 
     def _second_of_doubled(
         self, rows: np.ndarray, building_id: pd.Series, meter: pd.Series, naive_ns: np.ndarray
@@ -82,6 +88,33 @@ class StampConverter:
             second[place] = seen in self._doubled_seen
             self._doubled_seen.add(seen)
         return second
+
+
+def up_to_grid(utc_ns: np.ndarray, site: Site, interval: Interval) -> np.ndarray:
+    """Move intervals of a clock that is off UTC's grid, as India's by half an hour, up to UTC's next ones.
+
+    Up, because a reading is known when its interval is over: moved down, half an hour of it would be known too soon.
+    An hour of UTC has the local hour in which it begins, so that it stays the same.
+
+    Args:
+        utc_ns: When the intervals start. [ns since 1970]
+        site: Whose clock it is.
+        interval: The metering interval.
+
+    Returns:
+        The same; what lies neither on UTC's grid nor on the clock's stays where it is.
+    """
+    step_ns = interval.seconds * _SECOND
+    off = utc_ns % step_ns != 0
+    if not off.any():
+        return utc_ns
+    moments, place = np.unique(utc_ns[off], return_inverse=True)
+    zone = ZoneInfo(site.time_zone)
+    offsets = [datetime.fromtimestamp(int(moment // _SECOND), zone).utcoffset() for moment in moments]
+    is_local = (moments + np.array([_nanoseconds(offset) for offset in offsets])) % step_ns == 0
+    moved = utc_ns.copy()
+    moved[off] = np.where(is_local, -(-moments // step_ns) * step_ns, moments)[place]
+    return moved
 
 
 class ClockTable:

@@ -17,6 +17,8 @@ Flags = NDArray[np.bool_]
 
 NO_SITE: Final = 2**31 - 1
 """Id of the place where buildings without metadata stand; they are in no total."""
+NOWHERE: Final = Site(site_id=NO_SITE, time_zone="UTC", latitude=0, longitude=0, country="ZZ", stamps="utc")
+"""That place, until their metadata comes."""
 
 HISTORY_DAYS: Final = 35
 """How much of a meter's past features look at: five weeks."""

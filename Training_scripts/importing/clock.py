@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from Sensor_core.building import Site
-from Sensor_core.interval import SECONDS_PER_HOUR
+from Sensor_core.interval import SECONDS_PER_HOUR, Interval
 from Sensor_core.reading import EARLIEST, LATEST
-from Setup.local_stamps import ClockTable
+from Setup.local_stamps import ClockTable, up_to_grid
 from Training_scripts.importing.csv_blocks import Bools, Ints
 
 _ZONE_SUFFIX: Final = r"(?:Z|[+-]\d\d:?\d\d)$"
@@ -27,6 +27,7 @@ class Times:
         out_of_range: Times that are a mistake of a clock.
         unreal: Stamps that the site's clock skipped in spring.
         second: Stamps that the clock showed twice, and that this series has had before: winter time.
+        moved: Intervals of a clock off UTC's grid, moved up to UTC's next one (see ``up_to_grid``).
     """
 
     seconds: Ints
@@ -34,13 +35,15 @@ class Times:
     out_of_range: Bools
     unreal: Bools
     second: Bools
+    moved: Bools
 
 
 class Clock:
     """Converts the stamps of one file; remembers the doubled hours that it has seen."""
 
-    def __init__(self, sites: Mapping[int, Site]) -> None:
+    def __init__(self, sites: Mapping[int, Site], interval: Interval) -> None:
         self._sites = sites
+        self._interval = interval
         self._seen: set[tuple[int, int]] = set()
 
     def to_utc(self, codes: Ints, texts: Sequence[str], site_id: Ints, series: Ints) -> Times:
@@ -54,7 +57,7 @@ class Clock:
         """
         naive_ns, wrong, out_of_range, has_zone = _parse(texts)
         utc_ns = naive_ns[codes]
-        unreal, second = np.zeros((2, len(codes)), dtype=bool)
+        unreal, second, moved = np.zeros((3, len(codes)), dtype=bool)
         for site in self._sites.values():
             rows = np.flatnonzero((site_id == site.site_id) & ~has_zone[codes])
             if site.stamps == "utc" or not rows.size:
@@ -68,8 +71,13 @@ class Clock:
             doubled = rows[table.doubled[own]]
             second[doubled] = self._seen_before(series[doubled], naive_ns[codes[doubled]])
         utc_ns[second] += SECONDS_PER_HOUR * _NS
+        for site in self._sites.values():
+            rows = np.flatnonzero(site_id == site.site_id)
+            on_grid = up_to_grid(utc_ns[rows], site, self._interval)
+            moved[rows] = on_grid != utc_ns[rows]
+            utc_ns[rows] = on_grid
         # Fractions of a second are kept off the grid by rounding them up.
-        return Times(-(-utc_ns // _NS), wrong[codes], out_of_range[codes], unreal, second)
+        return Times(-(-utc_ns // _NS), wrong[codes], out_of_range[codes], unreal, second, moved)
 
     def _seen_before(self, series: Ints, naive_ns: Ints) -> Bools:
         before = np.zeros(len(series), dtype=bool)

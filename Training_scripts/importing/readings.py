@@ -41,6 +41,7 @@ _LONG: Final[Mapping[str, Kind]] = {
     "meter_reading": "number",
 }
 SECOND_OF_DOUBLED: Final = "second reading of the hour that the clock repeats in autumn: taken as winter time"
+MOVED_UP: Final = "interval of a clock that is off UTC's by a part of one: moved up to UTC's next"
 EMPTY: Final = "empty cell: no reading"
 
 
@@ -78,7 +79,7 @@ class ReadingChecks:
         self._interval = interval
         self._findings = findings
         self._buildings = source.buildings
-        self._clock = Clock({site.site_id: site for site in source.sites.values()})
+        self._clock = Clock({site.site_id: site for site in source.sites.values()}, interval)
         known = sorted(source.site_of_building)
         self._known = np.array(known, dtype=np.int64)
         self._site_id = np.array([source.site_of_building[building].site_id for building in known], dtype=np.int64)
@@ -170,6 +171,7 @@ class ReadingChecks:
                 left[hit] = False
                 self._tell(rows, "dropped", reason, column, hit)
         self._tell(rows, "repaired", SECOND_OF_DOUBLED, "timestamp", np.flatnonzero(left & times.second))
+        self._tell(rows, "repaired", MOVED_UP, "timestamp", np.flatnonzero(left & times.moved))
         return self._as_records(rows, times, left)
 
     def _refusals(self, rows: _Rows, times: Times, known: Bools, kwh: Floats) -> Iterator[tuple[str, str, Bools]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from Sensor_core.building import Site
-from Sensor_core.interval import SECONDS_PER_HOUR
+from Sensor_core.interval import SECONDS_PER_HOUR, Interval
 from Sensor_core.weather import QUANTITIES
 from Training_scripts.importing.clock import Clock, Times
 from Training_scripts.importing.csv_blocks import (
@@ -65,7 +65,8 @@ class _Cleaning:
         self._sites = sites
         # The weather's stamps are not those of the readings.
         clocks = [site.model_copy(update={"stamps": file.stamps}) for site in sites.values()]
-        self._clock = Clock({site.site_id: site for site in clocks})
+        # Observations are of a moment, not of an interval: ``hourly`` brings them to the hour.
+        self._clock = Clock({site.site_id: site for site in clocks}, Interval(1))
         self._columns = {ours: theirs for ours, theirs in file.columns.items() if theirs in names}
         self.kinds: dict[str, Kind] = dict.fromkeys(self._columns.values(), "number")
         self.kinds |= dict.fromkeys(needed[:2], "text")

@@ -20,17 +20,22 @@ BUILDINGS = """site_id,building_id,primary_use,square_feet,year_built,floor_coun
 1,11,Education,1000,,2.0
 2,12,Retail,,,
 """
+INDIA = """site_id,time_zone,latitude,longitude,country,stamps
+0,Asia/Kolkata,28.6,77.2,IN,standard
+1,Australia/Adelaide,-34.9,138.6,AU,local
+2,Asia/Kathmandu,27.7,85.3,NP,utc
+"""
 
 
 @pytest.fixture
 def make_folder(tmp_path):
-    def make(readings, **files):
+    def make(readings, warn=None, **files):
         (tmp_path / "Sensors").mkdir(exist_ok=True)
         names = {"sites": SITES, "building_metadata": BUILDINGS} | files
         for name, text in names.items():
             (tmp_path / f"{name}.csv").write_text(text)
         (tmp_path / "Sensors" / "new_consumptions.csv").write_text(readings)
-        return DataFolder(tmp_path, Interval())
+        return DataFolder(tmp_path, Interval(), *([warn] if warn else []))
 
     return make
 
@@ -69,6 +74,72 @@ def test_a_stamp_in_the_missing_hour_of_spring_is_an_error(make_folder):
     folder = make_folder("building_id,timestamp,meter_reading\n11,2016-03-27 01:00:00,1\n")
     with pytest.raises(DataFolderError, match=r"line 2, column timestamp: '2016-03-27 01:00:00' does not exist"):
         replay(folder)
+
+
+def test_that_nothing_was_read_in_the_missing_hour_is_no_error(make_folder):
+    rows = replay(make_folder("building_id,timestamp,meter_reading\n11,2016-03-27 01:00:00,\n12,2016-03-27,1\n"))
+    assert len(rows) == 1
+
+
+def test_hours_of_a_clock_that_is_half_an_hour_off_move_up_to_the_next_hour_of_utc(make_folder):
+    rows = replay(make_folder(
+        "building_id,timestamp,meter_reading\n"
+        "10,2016-07-01 10:00:00,1\n11,2016-07-01 10:00:00,2\n11,2016-12-01 10:00:00,3\n"
+        "12,2016-07-01 04:15:00,4\n10,2016-07-01T10:00:00+05:30,5\n10,2016-07-01T05:00:00Z,6\n",
+        sites=INDIA,
+    ))  # fmt: skip
+    assert list(rows["timestamp"]) == [
+        utc(2016, 7, 1, 5), utc(2016, 7, 1, 1), utc(2016, 12, 1),
+        utc(2016, 7, 1, 5), utc(2016, 7, 1, 5), utc(2016, 7, 1, 5),
+    ]  # fmt: skip
+
+
+def test_a_stamp_on_nobodys_grid_is_an_error_there_too(make_folder):
+    with pytest.raises(DataFolderError, match=r"'2016-07-01 10:17:00' is not the start of an interval of 3600 s"):
+        replay(make_folder("building_id,timestamp,meter_reading\n10,2016-07-01 10:17:00,1\n", sites=INDIA))
+
+
+def test_stamps_closer_than_the_interval_say_which_setting_fits(make_folder):
+    stamps = pd.date_range("2016-07-01", periods=8, freq="15min").astype("str")
+    folder = make_folder("building_id,timestamp,meter_reading\n" + "".join(f"12,{stamp},1\n" for stamp in stamps))
+    for lenient in (False, True):
+        with pytest.raises(DataFolderError, match=r"stamps are 900 s apart, set METER_INTERVAL_S=900"):
+            list(folder.readings("replay", lenient=lenient))
+
+
+def test_a_lenient_reader_leaves_out_what_cannot_be_true_and_counts_it(make_folder):
+    told = []
+    hours = "".join(f"12,0,2016-07-{day:02} 00:00:00,7,\n" for day in range(1, 31))
+    folder = make_folder(
+        "building_id,meter,timestamp,meter_reading,known_at\n"
+        "12,0,2016-08-01 00:00:00,-9999,\n12,0,2016-08-01 01:00:00,-0.2,\n12,0,2016-08-01 02:00:00,1e12,\n"
+        "11,0,2016-03-27 01:00:00,5,\n12,0,2016-08-01 03:17:00,5,\n12,7,2016-08-01 03:00:00,5,\n"
+        "12,0,1970-01-01 00:00:00,5,\n12,0,soon,5,\n12,0,2016-08-01 04:00:00,5,later\n" + hours,
+        warn=told.append,
+    )
+    rows = pd.concat(folder.readings("replay", lenient=True))
+    assert list(rows["meter_reading_kwh"]) == [7.0] * 30
+    assert len(told) == 7
+    assert any("line 2, column meter_reading: -9999.0 is not between" in text and "3 in all" in text for text in told)
+
+
+def test_the_replay_refuses_a_sentinel_and_says_what_helps(make_folder):
+    folder = make_folder("building_id,timestamp,meter_reading\n12,2016-07-01 00:00:00,-9999\n")
+    with pytest.raises(DataFolderError, match=r"line 2, column meter_reading: -9999.0 is not between .*energy-import"):
+        replay(folder)
+
+
+def test_a_size_or_a_year_that_cannot_be_true_is_unknown(make_folder):
+    told = []
+    folder = make_folder(
+        "", warn=told.append,
+        building_metadata="site_id,building_id,primary_use,square_feet,year_built,floor_count\n"
+        "0,10,Office,0,19690,2.5\n1,11,Education,-5,1990.0,NaN\n2,12,Retail,7,,3\n",
+    )  # fmt: skip
+    known = [(b.square_feet, b.year_built, b.floor_count) for b in folder.buildings.values()]
+    assert known == [(None, None, None), (None, 1990, None), (7, None, 3)]
+    assert len(told) == 3
+    assert "line 2, column square_feet: '0' Input should be greater than 0: left out, as 2 in all" in told[0]
 
 
 def test_a_stamp_with_a_zone_is_taken_at_its_word(make_folder):
@@ -159,7 +230,6 @@ def test_weather_is_hourly_and_sentinels_are_missing(make_folder):
         (b"site_id,timestamp,air_temperature\n1,2016-07-01 00:00:00,\xff\n", "weather.csv is not CSV in UTF-8"),
         (b"site_id,timestamp,air_temperature\n1,2016-07-01 00:00:00,1,2\n1,2016-07-01,1,2,3\n", "is not CSV in UTF-8"),
         (b"site_id,timestamp\n1,2016-07-01 00:00:00\n", "line 1: column air_temperature is missing"),
-        (b"site_id,timestamp,air_temperature\n1,2016-07-01 00:00:00,warm\n", "air_temperature: 'warm' is not a number"),
         (b"site_id,timestamp,air_temperature\n1.5,2016-07-01 00:00:00,1\n", "site_id: '1.5' is no site id"),
         (b"site_id,timestamp,air_temperature\n1,2160-07-01 00:00:00,1\n", "timestamp: '2160-.*' is not a time between"),
     ],
@@ -174,6 +244,24 @@ def test_wrong_weather_is_named(make_folder, tmp_path, weather, complaint):
 def test_a_number_with_too_many_digits_is_missing_weather(make_folder):
     folder = make_folder("", weather=f"site_id,timestamp,air_temperature\n1,2016-07-01 00:00:00,{'9' * 400}\n")
     assert folder.weather()["air_temperature_c"].isna().all()
+
+
+def test_weather_at_half_past_keeps_every_hour(make_folder):
+    lines = "".join(f"1,2016-07-01 {hour:02}:30:00,{hour}\n" for hour in range(6))
+    weather = make_folder("", weather="site_id,timestamp,air_temperature\n" + lines).weather()
+    assert list(weather["timestamp"]) == [utc(2016, 7, 1, hour) for hour in range(1, 7)]
+    assert list(weather["air_temperature_c"]) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"site_id,timestamp,air_temperature\n1,2016-07-01,1,2\n", b"\xff\xfe\x00,\x00", b"\x1f\x8bno"]
+)
+@pytest.mark.parametrize("name", ["weather.csv", "weather.csv.gz"])
+def test_weather_that_cannot_be_read_is_named(make_folder, tmp_path, name, content):
+    folder = make_folder("")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataFolderError, match=r"weather\.csv"):
+        folder.weather()
 
 
 def test_a_folder_that_is_none_is_an_error(tmp_path):
