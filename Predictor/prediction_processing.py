@@ -42,6 +42,7 @@ class ModelKeeper:
 
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.model_dir
+        self._interval = settings.interval
         self._threads = settings.predictor_threads
         self._loaded: str | None = None
         self._complaint = ""
@@ -53,7 +54,7 @@ class ModelKeeper:
             version = current_version(self._folder)
             if version == self._loaded:
                 return
-            self.forecaster = Forecaster.load(self._folder / version, num_threads=self._threads)
+            self.forecaster = Forecaster.load(self._folder / version, self._interval, num_threads=self._threads)
             self._loaded, self._complaint = version, ""
             logger.info("forecasting with %s", self.forecaster.name, extra={"event": "model_loaded"})
         except ModelError as error:

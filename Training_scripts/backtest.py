@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,11 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from Predictor.forecasting.forecaster import NO_MODEL
 from Predictor.forecasting.model_store import load, save
-from Sensor_core.errors import BacktestError, EnergyError
+from Predictor.forecasting.total_model import TotalModel
+from Sensor_core.errors import BacktestError, EnergyError, ModelError
+from Sensor_core.interval import Interval
 from Setup.options import positive
 from Setup.settings import load_settings
 from Training_scripts.backtesting.evaluation import PeerForecasts, compare, together
@@ -93,13 +97,20 @@ def _run(arguments: argparse.Namespace) -> None:
         every_h=arguments.every,
         refit_every_days=arguments.refit_every,
     )
-    history = history_of_folder(arguments.data, load_settings().interval)
+    settings, notes = load_settings(), list[str]()
+
+    def note(text: str) -> None:
+        notes.append(text)
+        print(f"energy-backtest: {text}", file=sys.stderr)
+
+    history = history_of_folder(arguments.data, settings.interval, note)
     folds = plan(history, request)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with _progress(Console(stderr=True)) as progress, workers(arguments.jobs) as pool:
-        models, rolled, peer = _forecasts(history, folds, arguments, pool, progress)
+        source = _Models(arguments, settings.model_dir, note)
+        models, rolled, peer = _forecasts(history, folds, source, arguments, pool, progress=progress)
     levels = compare(history, origins_of(folds), rolled, peer)
-    run = Run(history, folds, models, rolled, peer, levels, time.monotonic() - started)
+    run = Run(history, folds, models, rolled, peer, levels, time.monotonic() - started, notes)
     write_results(arguments.out, run, vars(arguments))
 
 
@@ -121,8 +132,40 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
+class _Models:
+    """Where models come from: a stored one, training, or, where there is too little to train on, the one in use."""
+
+    def __init__(self, arguments: argparse.Namespace, in_use: Path, note: Callable[[str], None]) -> None:
+        self._arguments = arguments
+        self._in_use = in_use
+        self._note = note
+
+    def fitted_to(self, past: EnergyHistory, stages: Callable[[], Stages]) -> UsedModel:
+        """The model that forecasts what comes after a past."""
+        if self._arguments.model:
+            return _stored(self._arguments.model, past.interval)
+        try:
+            return _trained(past, self._arguments.out / "models", self._arguments.seed, stages())
+        except ModelError as error:
+            model = self._instead(past.interval)
+            self._note(f"no model is trained, {model.name} forecasts instead: {error}")
+            return model
+
+    def _instead(self, interval: Interval) -> UsedModel:
+        try:
+            return _stored(self._in_use, interval)
+        except ModelError:
+            return UsedModel(NO_MODEL, None, None, None)
+
+
 def _forecasts(
-    history: EnergyHistory, folds: Sequence[Fold], arguments: argparse.Namespace, pool: Executor, progress: Progress
+    history: EnergyHistory,
+    folds: Sequence[Fold],
+    source: _Models,
+    arguments: argparse.Namespace,
+    pool: Executor,
+    *,
+    progress: Progress,
 ) -> tuple[list[UsedModel], Rolled, PeerForecasts | None]:
     """Fit a model for each fold while the workers forecast with those that are ready."""
     rivals = _peer_tasks(history, folds, pool) if arguments.peer else []
@@ -131,15 +174,13 @@ def _forecasts(
         rival.add_done_callback(_advancing(progress, bar, 1))
     models, parts = [], []
     for number, fold in enumerate(folds, start=1):
-        model = _stored(arguments.model) if arguments.model else None
-        if model is None:
-            stages = _stages(progress, f"training {number}/{len(folds)}" if len(folds) > 1 else "training")
-            model = _trained(history.until(fold.until), arguments.out / "models", arguments.seed, stages)
+        title = f"training {number}/{len(folds)}" if len(folds) > 1 else "training"
+        model = source.fitted_to(history.until(fold.until), partial(_stages, progress, title))
         models.append(model)
         for part, size in submit(pool, arguments.jobs, model.path, history, fold.origins):
             part.add_done_callback(_advancing(progress, bar, size))
             parts.append(part)
-    knowledge = [(load(model.path).card.totals, fold.origins) for model, fold in zip(models, folds, strict=True)]
+    knowledge = [(_totals(model), fold.origins) for model, fold in zip(models, folds, strict=True)]
     rolled = finish(history, knowledge, joined([part.result() for part in parts]))
     return models, rolled, together([rival.result() for rival in rivals]) if rivals else None
 
@@ -148,9 +189,13 @@ def _advancing(progress: Progress, bar: TaskID, steps: int) -> Callable[[Future[
     return lambda _: progress.advance(bar, steps)
 
 
-def _stored(path: Path) -> UsedModel:
+def _totals(model: UsedModel) -> TotalModel:
+    return load(model.path).card.totals if model.path else TotalModel()
+
+
+def _stored(path: Path, interval: Interval) -> UsedModel:
     folder = path.parent if path.is_file() else path
-    model = load(folder)
+    model = load(folder, interval)
     return UsedModel(model.name, folder, model.card.trained_until, None)
 
 

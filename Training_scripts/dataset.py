@@ -1,6 +1,7 @@
 """The past as arrays: what models are trained on and tried against."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
@@ -8,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from Predictor.forecasting.snapshot import (
+    NO_SITE,
+    NOWHERE,
     WEATHER_HISTORY_H,
     Flags,
     Floats,
@@ -24,8 +27,15 @@ from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import SECONDS_PER_HOUR, Interval
 from Sensor_core.weather import QUANTITY_NAMES
 
+logger = logging.getLogger(__name__)
+
 GRACE_S: Final = 300
 """A reading that becomes known within so long after its interval is there in time, as live (LIVE_GRACE_S). [s]"""
+
+_STRAY_GAP_DAYS: Final = 366
+_STRAY_SHARE: Final = 0.01
+"""So few readings, so far from all others, are of a clock that was wrong; every meter would get a column for each hour
+between."""
 
 _NO_READINGS: Final = pd.DataFrame(
     {"building_id": [], "meter": [], "timestamp": [], "meter_reading_kwh": [], "known_at": []}
@@ -151,25 +161,33 @@ def energy_history(
     buildings: Mapping[int, Building],
     readings: Iterable[pd.DataFrame],
     weather: pd.DataFrame,
+    *,
+    warn: Callable[[str], None] = logger.warning,
 ) -> EnergyHistory:
     """Arrange readings and weather on the interval's grid.
 
     Args:
         interval: The metering interval.
         sites: The sites of all buildings.
-        buildings: Metadata by building id; readings of other buildings are left out.
+        buildings: Metadata by building id; other buildings stand ``NOWHERE``, as in the predictor.
         readings: Chunks with the columns building_id, meter, timestamp (UTC), meter_reading_kwh; of two
             readings for one interval the one with the greater known_at counts.
         weather: Columns site_id, timestamp (UTC) and ``QUANTITY_NAMES``.
+        warn: Told of buildings without metadata, and of readings that are left out.
 
     Raises:
-        DataFolderError: There is no reading at all.
+        DataFolderError: There is no reading of a building that the metadata names.
     """
-    places = Sites.of(sites)
-    parts = [_compact(chunk, interval, buildings) for chunk in readings]
-    table = pd.concat([_compact(_NO_READINGS, interval, buildings), *parts], ignore_index=True)
-    if table.empty:
+    parts = [_compact(chunk, interval) for chunk in readings]
+    table = _without_strays(pd.concat([_compact(_NO_READINGS, interval), *parts], ignore_index=True), interval, warn)
+    if not table["building_id"].isin(list(buildings)).any():
         raise DataFolderError("there are no readings of buildings that the metadata names")
+    unknown = sorted(set(table["building_id"].unique().tolist()) - set(buildings))
+    if unknown:
+        warn(f"{len(unknown)} buildings without metadata, such as {unknown[0]}: forecast, but in no total")
+        buildings = {**buildings, **{key: Building(building_id=key, site_id=NO_SITE) for key in unknown}}
+        sites = [*sites, NOWHERE]
+    places = Sites.of(sites)
     table = table.sort_values(["known_at", "kwh"], kind="stable")
     keys = sorted(set(zip(table["building_id"], table["meter"], strict=True)))
     row = {key: index for index, key in enumerate(keys)}
@@ -191,8 +209,21 @@ def _late_versions(table: pd.DataFrame, rows: Ints, interval: Interval) -> LateV
     return LateVersions(rows, step, known_s, table["kwh"].to_numpy(dtype=np.float64)).where(late)
 
 
-def _compact(chunk: pd.DataFrame, interval: Interval, buildings: Mapping[int, Building]) -> pd.DataFrame:
-    """Keep what the stream would store: known buildings, on the grid, not negative."""
+def _without_strays(table: pd.DataFrame, interval: Interval, warn: Callable[[str], None]) -> pd.DataFrame:
+    step = table["step"].to_numpy()
+    steps = np.unique(step)
+    begins = steps[1:][np.diff(steps) > _STRAY_GAP_DAYS * interval.steps_per_day]
+    part = np.searchsorted(begins, step, side="right")
+    stray = (np.bincount(part) < _STRAY_SHARE * len(table))[part]
+    if stray.any():
+        at = interval.start_of(int(step[stray].min()))
+        warn(f"{stray.sum()} readings more than a year away from all others, the first at {at:%Y-%m-%d}: left out")
+    kept: pd.DataFrame = table[~stray]
+    return kept
+
+
+def _compact(chunk: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+    """Keep what the stream would store: on the grid, not negative."""
     start_s = epoch_seconds(chunk["timestamp"])
     table = pd.DataFrame(
         {
@@ -203,8 +234,7 @@ def _compact(chunk: pd.DataFrame, interval: Interval, buildings: Mapping[int, Bu
             "known_at": epoch_seconds(chunk["known_at"]),
         }
     )
-    stored = chunk["building_id"].isin(list(buildings)) & (start_s % interval.seconds == 0)
-    kept: pd.DataFrame = table[stored & (table["kwh"] >= 0)]
+    kept: pd.DataFrame = table[(start_s % interval.seconds == 0) & (table["kwh"] >= 0)]
     return kept
 
 

@@ -15,6 +15,7 @@ from Predictor.forecasting.features import FEATURE_NAMES
 from Predictor.forecasting.linear import LinearMember
 from Predictor.forecasting.model_store import MEMBERS, PLAIN, Card, Model
 from Predictor.forecasting.snapshot import Floats, Floats32
+from Sensor_core.errors import ModelError
 from Training_scripts.dataset import EnergyHistory
 from Training_scripts.quality import Masked
 from Training_scripts.samples import Sample, draw_sample
@@ -42,6 +43,8 @@ _PARAMETERS: Final[dict[str, object]] = {
     "verbosity": -1,
 }
 _SHARE_OF_SAMPLING: Final = 0.3
+_LEAST_ROWS: Final = 100
+"""Rows of a lead group: those of a leaf."""
 _LIBRARIES: Final = ("lightgbm", "numpy", "holidays")
 
 
@@ -67,9 +70,17 @@ def fit(history: EnergyHistory, until: int, *, seed: int, num_threads: int, adva
         seed: Seed of the draw of rows.
         num_threads: Threads of LightGBM; with more than one the trees may differ from run to run.
         advance: Told the share of the work that is done.
+
+    Raises:
+        ModelError: At some lead times there is too little to learn from.
     """
     rng = np.random.default_rng(seed)
     sample = draw_sample(history, until, rng, lambda share: advance(share * _SHARE_OF_SAMPLING))
+    if np.bincount(sample.group, minlength=len(LEAD_GROUPS)).min() < _LEAST_ROWS:
+        raise ModelError(
+            f"nothing to learn from: {len(sample.target)} of {np.isfinite(history.readings_kwh).sum()} readings can be "
+            f"used; not believed were {sample.masked}"
+        )
     linear = LinearMember.fit(sample.inputs, sample.target, sample.weight)
     left_over = sample.target - linear.predict(sample.inputs)
     boosters = {}

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load_settings()
         root = arguments.models or settings.model_dir
         if arguments.version is not None:
-            load(root / arguments.version)
+            load(root / arguments.version, settings.interval)
             make_current(root, arguments.version)
             note = tell_registry(settings, root, "energy-promote")
             if note:

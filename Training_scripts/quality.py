@@ -1,6 +1,6 @@
 """What a model must not learn from: flat lines, spikes, drop-outs and the weeks after a change of unit.
 
-Sentinels such as -9999 never come here: readings below zero are not stored.
+Sentinels such as -9999 never come here: the reader of data folders leaves them out, and the stream refuses them.
 """
 
 from dataclasses import dataclass, fields, replace

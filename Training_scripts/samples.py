@@ -131,6 +131,8 @@ def _rows_of(
 
 
 def _weights(target: Floats, meter: Ints, age_days: Floats) -> Floats:
+    if not len(target):
+        return np.array([])
     rows = np.bincount(meter)
     usual_error = np.bincount(meter, np.abs(target)) / np.maximum(rows, 1)
     of_meter = 1 / np.sqrt(np.maximum(usual_error, _LEAST_ERROR))[meter]

@@ -1,6 +1,7 @@
 """Where the past comes from: a data folder, or the warehouse."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -14,6 +15,8 @@ from Sensor_core.weather import QUANTITY_NAMES
 from Setup.buildings_info import read_metadata
 from Setup.data_folder import DataFolder
 from Training_scripts.dataset import EnergyHistory, energy_history
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_ROWS: Final = 200_000
 _READINGS: Final = """
@@ -29,16 +32,21 @@ FROM weather WHERE "timestamp" > %(after)s
 """
 
 
-def history_of_folder(path: Path, interval: Interval) -> EnergyHistory:
+def history_of_folder(path: Path, interval: Interval, warn: Callable[[str], None] = logger.warning) -> EnergyHistory:
     """Read a data folder: its history, then its replay.
+
+    Args:
+        path: The folder.
+        interval: The metering interval.
+        warn: Told of readings that cannot be true, such as -9999, and what else is left out.
 
     Raises:
         DataFolderError: A file is missing or wrong.
     """
-    folder = DataFolder(path, interval)
-    readings = chain(folder.readings("history"), folder.readings("replay"))
+    folder = DataFolder(path, interval, warn)
+    readings = chain(folder.readings("history", lenient=True), folder.readings("replay", lenient=True))
     sites = [folder.sites[site_id] for site_id in sorted(folder.sites)]
-    return energy_history(interval, sites, folder.buildings, readings, folder.weather())
+    return energy_history(interval, sites, folder.buildings, readings, folder.weather(), warn=warn)
 
 
 def history_of_warehouse(connection: Connection, interval: Interval, most: int | None = None) -> EnergyHistory:

@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _history(data: Path | None, settings: Settings) -> EnergyHistory:
     if data is not None:
-        return history_of_folder(data, settings.interval)
+        return history_of_folder(data, settings.interval, lambda text: print(f"energy-train: {text}", file=sys.stderr))
     connection = wait_for_postgres(settings, Role.TRAINER)
     try:
         return history_of_warehouse(connection, settings.interval, settings.training_max_readings)

@@ -103,7 +103,7 @@ def _fit(history: EnergyHistory, stages: Stages) -> tuple[Model, Scores]:
 
 def _champion(settings: Settings) -> Model | None:
     try:
-        return load(settings.model_dir)
+        return load(settings.model_dir, settings.interval)
     except ModelError as error:
         logger.info("trained without a rival: %s", error, extra={"event": "no_champion"})
         return None

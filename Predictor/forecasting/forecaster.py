@@ -21,6 +21,7 @@ from Predictor.forecasting.model_store import MEMBERS, Boosters, Model, load
 from Predictor.forecasting.snapshot import Floats, Floats32, Ints, Snapshot
 from Predictor.forecasting.total_model import TotalModel, direct_forecast
 from Sensor_core.forecast import Quality
+from Sensor_core.interval import Interval
 
 NO_MODEL: Final = "fallback"
 """Name of the model where there is none."""
@@ -76,13 +77,9 @@ class Forecaster:
         self._num_threads = num_threads
 
     @classmethod
-    def load(cls, path: Path, *, num_threads: int = 1) -> Self:
-        """Load the current version of a folder of models, or one version's folder.
-
-        Raises:
-            ModelError: It is missing, was changed since it was written, or was made for other features.
-        """
-        return cls(load(path), num_threads=num_threads)
+    def load(cls, path: Path, interval: Interval | None = None, *, num_threads: int = 1) -> Self:
+        """Load the current version of a folder of models, or one version's folder; see ``model_store.load``."""
+        return cls(load(path, interval), num_threads=num_threads)
 
     @property
     def name(self) -> str:

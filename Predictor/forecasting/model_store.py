@@ -27,6 +27,7 @@ from Predictor.forecasting.features import FEATURE_NAMES
 from Predictor.forecasting.linear import LinearMember
 from Predictor.forecasting.total_model import TotalModel
 from Sensor_core.errors import ModelError
+from Sensor_core.interval import Interval
 from Sensor_core.reading import UNDECODABLE
 
 ON_THE_LINE: Final = ("mean", "median", "low", "high")
@@ -188,15 +189,24 @@ def current_version(root: Path) -> str:
         raise ModelError(f"no model at {root} ({reason}): energy-train --data DIR --out {root} makes one") from None
 
 
-def load(path: Path) -> Model:
+def load(path: Path, interval: Interval | None = None) -> Model:
     """Load a version's folder, or the current version of a folder of models.
 
+    Args:
+        path: The folder.
+        interval: The metering interval of what it is to forecast; None leaves that unchecked.
+
     Raises:
-        ModelError: It is missing, was changed since it was written, or was made for other features.
+        ModelError: It is missing, was changed since it was written, or was made for other features or another interval.
     """
     folder = path if (path / _CARD).is_file() else path / current_version(path)
     text = _read(folder / _CARD)
     card = _checked_card(folder, text)
+    if interval is not None and card.interval_s != interval.seconds:
+        raise ModelError(
+            f"{folder} was trained for readings every {card.interval_s} s, and METER_INTERVAL_S is {interval.seconds}: "
+            "train another one with energy-train"
+        )
     boosters = {}
     for group in range(len(LEAD_GROUPS)):
         for member in MEMBERS:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from Predictor.forecasting.fallback import LADDER
-from Predictor.forecasting.snapshot import Flags, Floats
+from Predictor.forecasting.snapshot import NO_SITE, Flags, Floats
 from Sensor_core.interval import HORIZON_H
 from Training_scripts.backtesting.rolling import Rolled, whole_hours
 from Training_scripts.backtesting.totals import sums
@@ -175,9 +175,10 @@ def buildings_document(history: EnergyHistory, level: Level, rolled: Rolled) -> 
     day = slice(0, _DAY_AHEAD_H)
     day_ahead = {who: score_series(level.truth[..., day], course[..., day]) for who, course in level.forecasts.items()}
     own, meters = series[MODEL], history.meters
+    site_ids = [None if site == NO_SITE else site for site in history.sites.site_id]
     return [
         {
-            "site_id": history.sites.site_id[int(meters.site[row])],
+            "site_id": site_ids[int(meters.site[row])],
             "building_id": int(meters.building_id[row]),
             "meter": int(meters.meter[row]),
             "rows": int(own.rows[row]),

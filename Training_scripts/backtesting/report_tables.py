@@ -139,7 +139,8 @@ def _building_table(
         row = rows[index]
         numbers = [row["cvrmse"][MODEL], *(errors[index] for errors in rivals.values()), row["coverage"]]
         cells = "".join(f"<td>{_percent(value)}</td>" for value in numbers)
-        lines.append(f"<tr><td>{escape(labels[index])}</td><td>{row['site_id']}</td>{cells}</tr>")
+        site = "" if row["site_id"] is None else row["site_id"]
+        lines.append(f"<tr><td>{escape(labels[index])}</td><td>{site}</td>{cells}</tr>")
     return (
         f'<div class="wide"><table><caption>{title}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
@@ -149,7 +150,12 @@ def _building_table(
 def definitions(document: Mapping[str, Any]) -> str:
     """Settings, data, models, timing and versions."""
     timing, data = document["timing"], document["data"]
-    models = [f"{model['name']}, trained on data before {model['trained_until'][:16]}" for model in document["models"]]
+    models = [
+        f"{model['name']}, trained on data before {model['trained_until'][:16]}"
+        if model["trained_until"]
+        else model["name"]
+        for model in document["models"]
+    ]
     quality = ", ".join(f"{name} {_percent(share)}" for name, share in data["quality"].items() if share)
     complete = ", ".join(f"{level}s {_percent(share)}" for level, share in data["complete_totals"].items())
     items = {

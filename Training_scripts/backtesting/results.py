@@ -17,6 +17,7 @@ from Training_scripts.backtesting.plan import origins_of
 from Training_scripts.backtesting.report import report
 from Training_scripts.backtesting.run import Run, UsedModel
 from Training_scripts.backtesting.table import write_forecasts
+from Training_scripts.backtesting.totals import total_keys
 from Training_scripts.validation import score_table
 
 _LIBRARIES: Final = ("energy-forecast-pipeline", "lightgbm", "numpy", "pandas", "pyarrow", "holidays")
@@ -27,21 +28,21 @@ def write_results(out: Path, run: Run, settings: Mapping[str, Any]) -> None:
     """Write the files and print the table of the meters."""
     names = [model.name for model, fold in zip(run.models, run.folds, strict=True) for _ in fold.origins]
     write_forecasts(out / "forecasts.parquet", run.history, origins_of(run.folds), names, run.rolled)
-    scores = score(run.levels)
+    scores, flattered = score(run.levels), _flattered(run)
     document = {
         "settings": {name: _readable(value) for name, value in settings.items()},
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": _versions(run.peer is not None),
         "data": _data(run),
         "models": [_model(model) for model in run.models],
-        "warnings": _warnings(run),
+        "warnings": [*run.notes, *flattered],
         "timing": _timing(run),
         **scores_document(scores, run.levels),
         "buildings": buildings_document(run.history, run.levels["meter"], run.rolled),
     }
     (out / "scores.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (out / "report.html").write_text(report(run.history, origins_of(run.folds), run.levels, document), encoding="utf-8")
-    for warning in document["warnings"]:
+    for warning in flattered:
         print(f"energy-backtest: {warning}", file=sys.stderr)
     output = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     output.print(score_table(scores["meter"], f"{document['data']['origins']} origins, {out / 'report.html'}"))
@@ -65,7 +66,7 @@ def _data(run: Run) -> dict[str, Any]:
     return {
         "meters": len(history.meters),
         "buildings": len(set(history.meters.building_id.tolist())),
-        "sites": len(set(history.meters.site.tolist())),
+        "sites": len({site for site, _ in total_keys(history) if site is not None}),
         "first": start_of(history.first).isoformat(),
         "last": start_of(history.stop - 1).isoformat(),
         "origins": len(origins),
@@ -79,19 +80,19 @@ def _data(run: Run) -> dict[str, Any]:
 def _model(model: UsedModel) -> dict[str, Any]:
     return {
         "name": model.name,
-        "trained_until": model.trained_until.isoformat(),
+        "trained_until": model.trained_until.isoformat() if model.trained_until else None,
         "training_cpu_s": model.training_cpu_s,
     }
 
 
-def _warnings(run: Run) -> list[str]:
+def _flattered(run: Run) -> list[str]:
     """A stored model may have seen what it is tried on."""
     start_of = run.history.interval.start_of
     return [
         f"{model.name} was trained on data until {model.trained_until:%Y-%m-%d %H:%M} UTC, and the first origin is "
         f"{start_of(fold.origins[0]):%Y-%m-%d %H:%M}: if they were these data, its scores flatter it"
         for model, fold in zip(run.models, run.folds, strict=True)
-        if model.trained_until > start_of(fold.origins[0] + 1)
+        if model.trained_until is not None and model.trained_until > start_of(fold.origins[0] + 1)
     ]
 
 

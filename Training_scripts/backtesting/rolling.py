@@ -107,7 +107,7 @@ def _die_quietly() -> None:
 def submit(
     pool: Executor,
     jobs: int,
-    model: Path,
+    model: Path | None,
     history: EnergyHistory,
     origins: Sequence[int],
 ) -> list[tuple[Future[FirstPass], int]]:
@@ -125,15 +125,15 @@ def _window(history: EnergyHistory, origins: Sequence[int]) -> EnergyHistory:
     return history.until(origins[-1] + 1).since(origins[0] + 1 - history_steps(history.interval))
 
 
-def forecast_at(model: Path, history: EnergyHistory, origins: Sequence[int]) -> FirstPass:
-    """The first pass of a stored model at some origins."""
+def forecast_at(model: Path | None, history: EnergyHistory, origins: Sequence[int]) -> FirstPass:
+    """The first pass of a stored model, or of the ladder without one, at some origins."""
     forecaster = _forecaster(model)
     return joined([_forecast_one(forecaster, history.snapshot(origin)) for origin in origins])
 
 
 @lru_cache(maxsize=2)
-def _forecaster(model: Path) -> Forecaster:
-    return Forecaster.load(model)
+def _forecaster(model: Path | None) -> Forecaster:
+    return Forecaster() if model is None else Forecaster.load(model)
 
 
 def _forecast_one(forecaster: Forecaster, snapshot: Snapshot) -> FirstPass:

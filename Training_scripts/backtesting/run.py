@@ -17,20 +17,23 @@ class UsedModel:
 
     Attributes:
         name: Its version.
-        path: Folder of the version.
-        trained_until: It was trained on what lies before, UTC.
+        path: Folder of the version; None where there is no model, and the ladder forecasts.
+        trained_until: It was trained on what lies before, UTC; None without a model.
         training_cpu_s: Processor time of its training; None for a stored one. [s]
     """
 
     name: str
-    path: Path
-    trained_until: datetime
+    path: Path | None
+    trained_until: datetime | None
     training_cpu_s: float | None
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that a backtest found; a model for each fold."""
+    """All that a backtest found; a model for each fold.
+
+    ``notes`` are of what was left out of the data, and of models that could not be trained.
+    """
 
     history: EnergyHistory
     folds: Sequence[Fold]
@@ -39,3 +42,4 @@ class Run:
     peer: PeerForecasts | None
     levels: Mapping[str, Level]
     elapsed_s: float
+    notes: Sequence[str]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from Predictor.forecasting.fallback import LADDER
-from Predictor.forecasting.snapshot import Ints
+from Predictor.forecasting.snapshot import NO_SITE, Ints
 from Sensor_core.interval import HORIZON_H, SECONDS_PER_HOUR
 from Training_scripts.backtesting.rolling import Rolled
 from Training_scripts.backtesting.totals import members
@@ -68,11 +68,11 @@ def write_forecasts(
 def _series(history: EnergyHistory, rolled: Rolled) -> dict[str, NDArray[np.int32]]:
     """What describes each meter and total; -1 is null."""
     meters, totals = history.meters, len(rolled.total_site)
-    site_id = np.array(history.sites.site_id)[meters.site]
+    site_ids = np.array([-1 if site == NO_SITE else site for site in history.sites.site_id])
     is_grid = [site is None for site in rolled.total_site]
     columns = {
         "level": [*[0] * len(meters), *(2 if grid else 1 for grid in is_grid)],
-        "site_id": [*site_id, *(-1 if site is None else site for site in rolled.total_site)],
+        "site_id": [*site_ids[meters.site], *(-1 if site is None else site for site in rolled.total_site)],
         "building_id": [*meters.building_id, *[-1] * totals],
         "meter": [*meters.meter, *rolled.total_meter],
     }

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from Predictor.forecasting.snapshot import Flags, Floats
+from Predictor.forecasting.hierarchy import Hierarchy
+from Predictor.forecasting.snapshot import NO_SITE, Flags, Floats
 from Training_scripts.dataset import EnergyHistory
 
 
 def members(history: EnergyHistory, site_id: int | None, meter: int) -> Flags:
-    """The meters in a total, shape ``(M,)``; the site None is the grid."""
+    """The meters in a total, shape ``(M,)``; the site None is the grid, without buildings of no known site."""
     of_code: Flags = history.meters.meter == meter
     if site_id is None:
-        return of_code
+        is_placed: Flags = np.array(history.sites.site_id)[history.meters.site] != NO_SITE
+        return of_code & is_placed
     at_site: Flags = history.meters.site == history.sites.site_id.index(site_id)
     return of_code & at_site
 
@@ -31,7 +33,5 @@ def sums(
 
 def total_keys(history: EnergyHistory) -> list[tuple[int | None, int]]:
     """Site (None: the grid) and meter code of every total, sites first."""
-    meters = history.meters
-    pairs = sorted(set(zip(meters.site.tolist(), meters.meter.tolist(), strict=True)))
-    sites = [(history.sites.site_id[site], meter) for site, meter in pairs]
-    return [*sites, *((None, meter) for meter in sorted(set(meters.meter.tolist())))]
+    hierarchy = Hierarchy.of(history.meters, history.sites)
+    return list(zip(hierarchy.site_id, hierarchy.meter.tolist(), strict=True))

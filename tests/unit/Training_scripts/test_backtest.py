@@ -169,6 +169,48 @@ def test_a_stored_model_that_may_have_seen_the_origins_is_warned_of(out, data, t
     assert "its scores flatter it" in (tmp_path / "report.html").read_text()
 
 
+def test_with_too_little_to_train_on_the_model_in_use_forecasts_or_else_the_ladder(
+    out, data, tmp_path, capsys, monkeypatch
+):
+    for models, name in ((out / "models", current_version(out / "models")), (tmp_path / "none", "fallback")):
+        monkeypatch.setenv("MODEL_DIR", str(models))
+        arguments = ["--data", str(data), *TIMES, "--out", str(tmp_path / name), "--jobs", "1", "--to", "2016-04-02"]
+        assert backtest.main([*arguments, "--train-until", "2016-03-05"]) == 0
+        warning = json.loads((tmp_path / name / "scores.json").read_text())["warnings"][0]
+        assert warning.startswith(f"no model is trained, {name} forecasts instead: validation cannot begin")
+        assert f"energy-backtest: {warning}\n" in capsys.readouterr().err
+        table = forecasts(tmp_path / name)
+        assert set(table["model"]) == {name}
+        assert ("full" in set(table["quality"])) == (name != "fallback")
+
+
+def test_what_real_folders_hold_is_left_out_or_taken_for_unknown_and_told(out, data, tmp_path):
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    buildings = pd.read_csv(copy / "building_metadata.csv")
+    buildings.loc[0, "square_feet"] = 0
+    buildings[:-1].to_csv(copy / "building_metadata.csv", index=False)
+    replay = existing(copy / "Sensors/new_consumptions.csv")
+    table = pd.read_csv(replay)
+    table.loc[5, "meter_reading"] = -9999
+    table.to_csv(replay, index=False)
+    meters = again(copy, tmp_path, "--to", "2016-04-02", model=out / "models").query("level == 'meter'")
+    nowhere = meters["building_id"] == buildings["building_id"].iloc[-1]
+    assert nowhere.any()
+    assert meters.loc[nowhere, "site_id"].isna().all()
+    assert meters.loc[~nowhere, "site_id"].notna().all()
+    warnings = json.loads((tmp_path / "scores.json").read_text())["warnings"]
+    for words in ("square_feet: '0", "line 7, column meter_reading: -9999.0 is not", "1 buildings without metadata"):
+        assert words in " ".join(warnings)
+
+
+def test_a_model_of_another_metering_interval_is_refused(out, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("METER_INTERVAL_S", "1800")
+    arguments = ["--data", str(data), *TIMES, "--out", str(tmp_path), "--model", str(out / "models"), "--jobs", "1"]
+    assert backtest.main(arguments) == 1
+    assert "was trained for readings every 3600 s, and METER_INTERVAL_S is 1800: " in capsys.readouterr().err
+
+
 def test_models_fitted_anew_were_trained_on_what_lies_before_their_first_origin(data, few_trees, tmp_path):
     arguments = ["--data", str(data), *TIMES, "--out", str(tmp_path), "--jobs", "1", "--refit-every", "2"]
     assert backtest.main(arguments) == 0
@@ -280,7 +322,6 @@ def assert_same_snapshot(one, other):
         (["--to", "2030-01-01"], "--to 2030-01-01 00:00 lies outside of the data"),
         (["--from", "2016-04-02T00:30"], "--from 2016-04-02 00:30 is not a whole hour"),
         (["--train-until", "2016-04-02T02:00"], "the model would have been trained on what it is to forecast"),
-        (["--train-until", "2016-03-05"], "validation cannot begin"),
         (["--model", "nowhere"], "no model at nowhere"),
         (["--model", "nowhere", "--refit-every", "3"], "--model and --refit-every exclude each other"),
     ],

@@ -8,15 +8,17 @@ import pandas as pd
 import pytest
 
 from Predictor.forecasting.features import FEATURE_NAMES, build_features
-from Predictor.forecasting.snapshot import PRIMARY_USES
+from Predictor.forecasting.snapshot import NO_SITE, PRIMARY_USES
 from Predictor.forecasting.testing import ORIGIN, make_meters, make_snapshot, make_weather, working_week
 from Sensor_core.building import Building, Site
-from Sensor_core.errors import DataFolderError
+from Sensor_core.errors import DataFolderError, ModelError
 from Sensor_core.interval import Interval
 from Sensor_core.weather import QUANTITY_NAMES
 from Training_scripts import samples
+from Training_scripts.backtesting.totals import members, total_keys
 from Training_scripts.baselines import BASELINES
 from Training_scripts.dataset import EnergyHistory, energy_history
+from Training_scripts.fitting import fit
 from Training_scripts.quality import trusted
 from Training_scripts.samples import draw_sample
 from Training_scripts.scoring import score_by_lead
@@ -78,9 +80,43 @@ def test_of_several_versions_of_a_reading_the_one_known_last_counts():
 
 
 def test_what_the_stream_would_not_store_is_not_trained_on():
-    table = readings((1, 0, 30, 5.0, None), (1, 0, 45, 6.0, None), (1, 0, 90, -1.0, None), (77, 0, 90, 8.0, None))
+    table = readings((1, 0, 30, 5.0, None), (1, 0, 45, 6.0, None), (1, 0, 90, -1.0, None))
     history = energy_history(Interval(), SITES, BUILDINGS, [table], NO_WEATHER)
     assert history.readings_kwh.tolist() == [[5.0]]
+
+
+def test_a_building_without_metadata_stands_nowhere_and_is_warned_of():
+    told = []
+    table = readings((1, 0, 30, 5.0, None), (77, 0, 30, 8.0, None))
+    history = energy_history(Interval(), SITES, BUILDINGS, [table], NO_WEATHER, warn=told.append)
+    assert history.readings_kwh.tolist() == [[5.0], [8.0]]
+    assert history.sites.site_id[history.meters.site[1]] == NO_SITE
+    assert total_keys(history) == [(9, 0), (None, 0)]
+    assert members(history, None, 0).tolist() == [True, False]
+    assert told == ["1 buildings without metadata, such as 77: forecast, but in no total"]
+    with pytest.raises(DataFolderError, match="no readings of buildings that the metadata names"):
+        energy_history(Interval(), SITES, {}, [table], NO_WEATHER)
+
+
+def test_a_few_readings_years_away_from_all_others_make_no_columns():
+    told = []
+    day = 24 * 60
+    usual = [(1, 0, 30 + 60 * hour, 5.0, None) for hour in range(300)]
+    strays = [(1, 0, 30 - 9000 * day, 5.0, None), (1, 0, 30 + 500 * day, 5.0, None)]
+    history = energy_history(Interval(), SITES, BUILDINGS, [readings(*usual, *strays)], NO_WEATHER, warn=told.append)
+    assert history.readings_kwh.shape == (1, 300)
+    assert told == ["2 readings more than a year away from all others, the first at 1992-01-11: left out"]
+    half = energy_history(Interval(), SITES, BUILDINGS, [readings(usual[0], strays[1])], NO_WEATHER)
+    assert half.readings_kwh.shape == (1, 12001)
+
+
+@pytest.mark.usefixtures("few_rows")
+@pytest.mark.parametrize("kwh", [0.0, np.nan])
+def test_readings_that_teach_nothing_are_an_error_in_words(kwh):
+    history = regular_history()
+    flat = replace(history, readings_kwh=np.full_like(history.readings_kwh, kwh))
+    with pytest.raises(ModelError, match="nothing to learn from: 0 of"):
+        fit(flat, ORIGIN, seed=0, num_threads=1, advance=lambda _share: None)
 
 
 def test_an_unknown_use_counts_as_other():
