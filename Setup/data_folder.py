@@ -118,7 +118,7 @@ class DataFolder:
             self._warn(text)
 
     def weather(self) -> pd.DataFrame:
-        """Observed weather, hourly; values that cannot be true (sentinels such as -9999) are missing.
+        """Observed weather, hourly; values that cannot be true (-9999, or an M for missing) are missing.
 
         Returns:
             site_id, timestamp (UTC, the nearest hour), and the columns of ``QUANTITY_NAMES``; sorted, one row

@@ -31,6 +31,8 @@ def prepare(settings: Settings, stop: Stop, *, demonstration: bool) -> None:
         StoppedError: The process was told to stop meanwhile.
     """
     folder = DataFolder(settings.data_dir, settings.interval)
+    if settings.weather_source == "replay":
+        folder.weather()  # if nobody can read it, that is told once and here, not by the predictor again and again
     is_loaded = wait_for(
         "Postgres",
         address(settings),

@@ -12,6 +12,7 @@ from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.model_store import current_version, load, make_current, save, versions
 from Predictor.forecasting.testing import make_snapshot
 from Sensor_core.errors import ModelError
+from Sensor_core.interval import Interval
 
 
 @pytest.fixture
@@ -40,6 +41,12 @@ def test_a_version_is_named_after_its_content(root, model):
     assert save(root, model.card, model.boosters) == current_version(root)
     assert versions(root) == [current_version(root)]
     assert load(root).name == load(folder(root)).name == current_version(root)
+
+
+def test_a_model_of_another_metering_interval_is_refused_by_those_who_name_theirs(root):
+    with pytest.raises(ModelError, match="for readings every 3600 s, and METER_INTERVAL_S is 900: train"):
+        Forecaster.load(root, Interval(900))
+    assert Forecaster.load(root, Interval()).name == Forecaster.load(root).name
 
 
 def test_files_are_lightgbms_own_text(root):

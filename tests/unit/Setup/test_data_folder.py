@@ -253,6 +253,19 @@ def test_weather_at_half_past_keeps_every_hour(make_folder):
     assert list(weather["air_temperature_c"]) == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_text_where_weather_has_a_number_is_missing_and_told(make_folder):
+    told = []
+    lines = "1,2016-07-01 00:00:00,5,VRB\n1,2016-07-01 01:00:00,M,90\n1,2016-07-01 02:00:00,M,90\n"
+    folder = make_folder("", told.append, weather="site_id,timestamp,air_temperature,wind_direction\n" + lines)
+    weather = folder.weather()
+    assert weather["air_temperature_c"].isna().tolist() == [False, True, True]
+    assert weather["wind_direction_deg"].isna().tolist() == [True, False, False]
+    assert [text.partition("weather.csv, ")[2] for text in told] == [
+        "line 3, column air_temperature: 'M' is not a number: left out, as 2 in all",
+        "line 2, column wind_direction: 'VRB' is not a number: left out, as 1 in all",
+    ]
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"site_id,timestamp,air_temperature\n1,2016-07-01,1,2\n", b"\xff\xfe\x00,\x00", b"\x1f\x8bno"]
 )
