@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from Predictor.forecasting.local_grid import run_lengths
 from Predictor.forecasting.plausibility import implausible, stuck
 from Predictor.forecasting.snapshot import Flags, Floats
 from Training_scripts.dataset import EnergyHistory
@@ -62,7 +63,8 @@ def trusted(history: EnergyHistory) -> Trusted:
     """Take out readings that are no truth to learn from."""
     per_hour = history.interval.steps_per_hour
     readings = history.readings_kwh
-    flat = stuck(readings, per_hour) & ~np.isnan(readings)
+    whole_run, _ = run_lengths(readings)
+    flat = stuck(readings, whole_run, per_hour) & ~np.isnan(readings)
     spikes, dropped = implausible(np.where(flat, np.nan, readings), per_hour)
     changed = after_unit_change(readings, history.interval.steps_per_day) & ~np.isnan(readings)
     outages = np.where(flat | spikes | changed, np.nan, readings)

@@ -42,7 +42,7 @@ def can_be_modelled(features: FeatureMatrix) -> Flags:
     """Meters of which enough is known for the model, shape ``(M,)``."""
     return np.asarray(
         (features.known_h >= MODEL_NEEDS_H)
-        & (features.unchanged_h < STANDSTILL_H)
+        & (features.still_h < STANDSTILL_H)
         & ~np.isnan(features.scale_kwh)
         & ~np.isnan(features.anchor_kwh).all(axis=1)
     )
@@ -79,7 +79,7 @@ def without_model(snapshot: Snapshot, features: FeatureMatrix) -> tuple[Floats32
 
 def _has_profile(features: FeatureMatrix) -> Flags:
     return np.asarray(
-        (features.known_h >= PROFILE_NEEDS_H) & (features.unchanged_h < STANDSTILL_H) & ~np.isnan(features.scale_kwh)
+        (features.known_h >= PROFILE_NEEDS_H) & (features.still_h < STANDSTILL_H) & ~np.isnan(features.scale_kwh)
     )
 
 
@@ -92,7 +92,7 @@ def _profile(features: FeatureMatrix) -> Floats32:
 
 
 def _persistence(features: FeatureMatrix) -> Floats32:
-    still = features.unchanged_h >= STANDSTILL_H
+    still = features.still_h >= STANDSTILL_H
     spread = np.where(still, _STANDSTILL_SPREAD, _PERSISTENCE_SPREAD).astype(np.float32)
     factors = 1 + np.stack([-Z_80 * spread, 0 * spread, Z_80 * spread])
     course = factors * features.reading_kwh

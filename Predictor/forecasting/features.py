@@ -1,8 +1,8 @@
 """Model inputs: one function, the same in training and in serving.
 
 Energies are given as deviations from an *anchor*, the meter's profile of like days at the target's time
-of day, in units of the meter's *scale*, its mean of the last week. So is the target, which makes a model
-of one set of meters fit others. Lags know their lead time: nothing after the origin can be reached.
+of day, in units of the meter's *scale*, its mean of the last week while it was on. So is the target, which
+makes a model of one set of meters fit others. Lags know their lead time: nothing after the origin can be reached.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,8 @@ class FeatureMatrix:
         scale_kwh: Shape ``(M,)``; NaN where the meter has no past. [kWh]
         spread_kwh: How much like days differed, shape ``(M, horizon)``. [kWh]
         reading_kwh: The newest known reading, shape ``(M,)``; NaN where there is none. [kWh]
-        unchanged_h: For how long the newest reading has not changed, shape ``(M,)``. [h]
+        still_h: For how long the newest reading has not changed, zeros of a meter that is often off aside,
+            shape ``(M,)``. [h]
         known_h: Readings of the past that can be believed, shape ``(M,)``. [h]
     """
 
@@ -78,7 +79,7 @@ class FeatureMatrix:
     scale_kwh: Floats32
     spread_kwh: Floats32
     reading_kwh: Floats32
-    unchanged_h: Floats32
+    still_h: Floats32
     known_h: Floats32
 
 
@@ -113,7 +114,7 @@ def build_features(snapshot: Snapshot) -> FeatureMatrix:
         scale_kwh=past.scale,
         spread_kwh=spread,
         reading_kwh=past.newest,
-        unchanged_h=past.unchanged_h,
+        still_h=past.still_h,
         known_h=past.known_h,
     )
 

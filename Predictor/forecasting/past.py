@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Predictor.forecasting.local_grid import LocalGrid, on_wall_clock, run_lengths
-from Predictor.forecasting.plausibility import STUCK_H, implausible
+from Predictor.forecasting.plausibility import implausible, stuck
 from Predictor.forecasting.snapshot import Floats, Floats32, Snapshot, history_steps
 
 _MIN_WEEK_H: Final = 12
@@ -25,10 +25,11 @@ class Past:
         as_read: The same with spikes and drop-outs: an outage that lasts is what comes next. [kWh]
         newest: The newest known reading. [kWh]
         unchanged_h: For how long the reading at the origin has not changed. [h]
+        still_h: The same, 0 where it is a believed zero: the meter is often off, and comes back. [h]
         repeats: Share of readings that equal the one before.
         known_h: How much can be believed. [h]
         mean: Mean of what can be believed. [kWh]
-        scale: Mean of the last week, at least a tenth of ``mean``; NaN where there is none. [kWh]
+        scale: Mean of the last week without zeros, at least a tenth of that of all; NaN where there is none. [kWh]
     """
 
     raw: Floats32
@@ -37,6 +38,7 @@ class Past:
     as_read: Floats32
     newest: Floats32
     unchanged_h: Floats32
+    still_h: Floats32
     repeats: Floats32
     known_h: Floats32
     mean: Floats32
@@ -49,24 +51,27 @@ class Past:
         readings = _last_steps(snapshot.readings_kwh, history_steps(snapshot.interval))
         whole_run, run = run_lengths(readings)
         raw = to_float32(readings)
-        moving = np.where(whole_run >= STUCK_H * sph, np.float32(np.nan), raw)
+        moving = np.where(stuck(readings, whole_run, sph), np.float32(np.nan), raw)
         spikes, dropped = implausible(moving, sph)
         believed = np.where(spikes | dropped, np.float32(np.nan), moving)
         known = ~np.isnan(believed)
         count = known.sum(axis=1)
-        week = mean_of(believed[:, -7 * grid.slots :], _MIN_WEEK_H * sph)
-        mean = mean_of(believed)
-        scale = np.maximum(np.where(np.isnan(week), mean, week), _LEAST_SHARE_OF_LEVEL * mean)
+        running = np.where(believed > 0, believed, np.float32(np.nan))
+        week = mean_of(running[:, -7 * grid.slots :], _MIN_WEEK_H * sph)
+        level = mean_of(running)
+        scale = np.maximum(np.where(np.isnan(week), level, week), _LEAST_SHARE_OF_LEVEL * level)
+        unchanged_h = to_float32(np.where(np.isnan(raw[:, -1]), 0, run[:, -1]) / sph)
         return cls(
             raw=raw,
             believed=believed,
             on_wall_clock=on_wall_clock(snapshot, grid, believed),
             as_read=on_wall_clock(snapshot, grid, moving),
             newest=_newest(raw),
-            unchanged_h=to_float32(np.where(np.isnan(raw[:, -1]), 0, run[:, -1]) / sph),
+            unchanged_h=unchanged_h,
+            still_h=np.where(believed[:, -1] == 0, np.float32(0), unchanged_h),
             repeats=to_float32((known & (run > 1)).sum(axis=1) / np.maximum(count, 1)),
             known_h=to_float32(count / sph),
-            mean=mean,
+            mean=mean_of(believed),
             scale=np.where(scale > 0, scale, np.float32(np.nan)),
         )
 

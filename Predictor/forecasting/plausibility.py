@@ -7,11 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from Predictor.forecasting.local_grid import run_lengths
-from Predictor.forecasting.snapshot import Flags, Floats, Floats32, Ints
+from Predictor.forecasting.snapshot import HISTORY_DAYS, Flags, Floats, Floats32, Ints
 
 STUCK_H: Final = 20
-"""A reading that has not changed for so long counts as missing. [h]"""
+"""A reading that has not changed for so long counts as missing, unless the meter is off. [h]"""
+
+OFF_SO_OFTEN: Final = 3
+"""So many runs of zeros of that length within five weeks are no failures: the meter is off, as at weekends."""
 
 SPIKE_FACTOR: Final = 3.0
 """A reading so many times the meter's 99 % quantile is a spike."""
@@ -21,11 +23,35 @@ _NEVER_NEAR_ZERO: Final = 0.25
 _LEAST_HOURS: Final = 168
 
 
-def stuck(readings: Floats, steps_per_hour: int) -> Flags:
-    """Readings of shape ``(M, T)`` that belong to a flat line, zeros included."""
-    whole_run, _ = run_lengths(readings)
-    flags: Flags = whole_run >= STUCK_H * steps_per_hour
-    return flags
+def stuck(readings: Floats, whole_run: Ints, steps_per_hour: int) -> Flags:
+    """Readings that belong to a flat line, also of zeros, but for zeros of a meter that is often off.
+
+    Args:
+        readings: Shape ``(M, T)``; NaN where missing.
+        whole_run: Length of the run that each reading is in.
+        steps_per_hour: Steps of an hour.
+
+    Returns:
+        Shape ``(M, T)``.
+    """
+    flat: Flags = whole_run >= STUCK_H * steps_per_hour
+    zero = readings == 0
+    rows = np.flatnonzero((flat & zero).any(axis=1))
+    flat[rows] &= ~(zero[rows] & _often_off(readings[rows], flat[rows] & zero[rows], steps_per_hour))
+    return flat
+
+
+def _often_off(readings: Floats, long_zero: Flags, steps_per_hour: int) -> Flags:
+    """Where zeros are what a meter counts: runs of them come again, or shorter ones are no rare thing."""
+    reach = HISTORY_DAYS * 24 * steps_per_hour
+    begins = long_zero.copy()
+    begins[:, 1:] &= ~long_zero[:, :-1]
+    so_far = np.pad(np.cumsum(begins, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
+    step = np.arange(readings.shape[1])
+    until, since = np.minimum(step + reach, len(step)), np.maximum(step + 1 - reach, 0)
+    again = so_far[:, until] - so_far[:, since] >= OFF_SO_OFTEN
+    short = ((readings == 0) & ~long_zero).sum(axis=1)
+    return np.asarray(again | (short > _RARE_ZEROS * (readings > 0).sum(axis=1))[:, None])
 
 
 def implausible(readings: Floats | Floats32, steps_per_hour: int) -> tuple[Flags, Flags]:

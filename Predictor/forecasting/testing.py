@@ -1,5 +1,6 @@
 """For tests: meters with a working week, a temperature and some noise, as of any origin."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -98,3 +99,14 @@ def make_snapshot(
         weather=observed,
         weather_forecast=outlook(observed),
     )
+
+
+def closed_at_weekends(snapshot: Snapshot, meter: int) -> Snapshot:
+    """Let a meter count nothing on Saturdays and Sundays of its site."""
+    interval, site = snapshot.interval, snapshot.meters.site[meter]
+    stop = snapshot.origin + 1
+    local = local_steps(snapshot.sites.time_zone[site], interval.seconds, stop - snapshot.readings_kwh.shape[1], stop)
+    day = local // interval.steps_per_day
+    readings = snapshot.readings_kwh.copy()
+    readings[meter, local_days("ZZ", int(day[0]), int(day[-1] - day[0]) + 1).kind[day - day[0]] != WORKDAY] = 0.0
+    return replace(snapshot, readings_kwh=readings)

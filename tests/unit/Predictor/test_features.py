@@ -7,7 +7,14 @@ import pytest
 
 from Predictor.forecasting.features import FEATURE_NAMES, LEVEL_FEATURES, build_features
 from Predictor.forecasting.snapshot import WEATHER_HISTORY_H, Snapshot, history_steps
-from Predictor.forecasting.testing import ORIGIN, make_meters, make_snapshot, make_weather, working_week
+from Predictor.forecasting.testing import (
+    ORIGIN,
+    closed_at_weekends,
+    make_meters,
+    make_snapshot,
+    make_weather,
+    working_week,
+)
 from Predictor.forecasting.weather_features import WEATHER_FEATURES
 from Predictor.forecasting.weather_outlook import outlook
 from Sensor_core.interval import Interval
@@ -201,6 +208,23 @@ def test_a_stuck_meters_readings_are_not_believed():
     readings[1, -200:-185] = 7.0  # fifteen equal hours happen
     features = build_features(replace(snapshot, readings_kwh=readings))
     assert features.known_h[:3].tolist() == [790, 840, 840]
+
+
+def test_zeros_of_a_meter_that_is_off_at_weekends_are_believed():
+    features = build_features(closed_at_weekends(make_snapshot(meters=2), 1))
+    assert features.known_h.tolist() == [840, 840]
+    assert (features.anchor_kwh[1, :22] == 0).all()  # Sunday
+    assert (features.anchor_kwh[1, 24:] > 0).all()
+    assert features.scale_kwh[1] > 10
+
+
+@pytest.mark.parametrize(("off", "known_h"), [([20, 20], 800), ([20, 20, 20], 840), ([500], 340)])
+def test_zeros_that_are_no_habit_are_not_believed(off, known_h):
+    snapshot = make_snapshot(meters=1)
+    readings = snapshot.readings_kwh.copy()
+    for run, length in enumerate(off):
+        readings[0, 100 * run : 100 * run + length] = 0.0
+    assert build_features(replace(snapshot, readings_kwh=readings)).known_h.tolist() == [known_h]
 
 
 def test_a_missing_newest_reading_leaves_its_lag_missing():

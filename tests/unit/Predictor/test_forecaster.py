@@ -7,7 +7,7 @@ import pytest
 
 from Predictor.forecasting.fallback import INTENSITY_KWH_PER_M2, LADDER, TYPICAL_FLOOR_AREA_M2
 from Predictor.forecasting.forecaster import Forecaster
-from Predictor.forecasting.testing import ORIGIN, make_snapshot
+from Predictor.forecasting.testing import ORIGIN, closed_at_weekends, make_snapshot
 from Sensor_core.interval import Interval
 from Training_scripts.baselines import BASELINES
 
@@ -126,6 +126,14 @@ def test_a_meter_that_stands_still_for_two_days_is_expected_to_stay(forecaster):
 def test_a_meter_that_is_off_is_expected_to_stay_off(forecaster):
     snapshot = with_readings(make_snapshot(), lambda readings: readings.__setitem__(2, 0.0))
     assert (forecaster.forecast(snapshot).q90[2] == 0).all()
+
+
+def test_a_meter_that_is_off_at_weekends_comes_back_on_monday(forecaster):
+    sunday = ORIGIN + 20  # off for more than STANDSTILL_H
+    forecast = forecaster.forecast(closed_at_weekends(make_snapshot(origin=sunday, noise=0.01), 1))
+    truth = closed_at_weekends(make_snapshot(origin=sunday + 48, noise=0.0), 1).readings_kwh[:, -48:]
+    assert forecast.quality[1] != "persistence"
+    assert forecast.q50[1] == pytest.approx(truth[1], abs=0.2 * truth[1].max())
 
 
 def test_a_building_without_a_past_is_forecast_from_its_peers_by_floor_area(forecaster):

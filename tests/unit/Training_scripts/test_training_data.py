@@ -218,6 +218,15 @@ def test_a_stuck_meter_is_no_target():
     assert len(draw(stuck, ORIGIN).target) < len(draw(history, ORIGIN).target)
 
 
+def test_zeros_are_a_truth_where_they_come_again_and_again_within_five_weeks():
+    history = regular_history(days=100)
+    values = history.readings_kwh.copy()
+    for begin in (50, 150, 250, 350, 2300):
+        values[0, begin : begin + 40] = 0.0
+    gone = np.isnan(trusted(replace(history, readings_kwh=values)).history.readings_kwh[0])
+    assert np.flatnonzero(gone).tolist() == list(range(2300, 2340))
+
+
 @pytest.mark.usefixtures("few_rows")
 def test_training_rows_are_rows_that_serving_makes():
     history = regular_history(days=12)
