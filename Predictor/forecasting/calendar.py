@@ -5,6 +5,8 @@ days stays in place when clocks change: the hour that spring leaves out has no s
 hour shares one.
 """
 
+from calendar import isleap
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -21,17 +23,24 @@ WORKDAY, FIRST_REST_DAY, SECOND_REST_DAY = range(3)
 _EPOCH: Final = date(1970, 1, 1)
 _EPOCH_WEEKDAY: Final = 3
 _BLOCK_STEPS: Final = 4096
-_THURSDAY: Final = 3
-_DEFAULT_WEEKEND: Final = frozenset({5, 6})
-_SUBDIVISION: Final = {"AU": "NSW", "CA": "ON", "GB": "ENG"}
+_FRIDAY: Final = 4
+_DEFAULT_WEEKEND: Final = (5, 6)
+_SUBDIVISION: Final = {"AU": "NSW", "BR": "SP", "CA": "ON", "CH": "ZH", "DE": "NW", "ES": "MD", "GB": "ENG"}
 """Where a country has few holidays in common, the part that most people live in."""
+_SUBDIVISION_OF_ZONE: Final = {
+    "Australia/Adelaide": "SA", "Australia/Brisbane": "QLD", "Australia/Darwin": "NT", "Australia/Hobart": "TAS",
+    "Australia/Melbourne": "VIC", "Australia/Perth": "WA", "America/Edmonton": "AB", "America/Halifax": "NS",
+    "America/Montreal": "QC", "America/Regina": "SK", "America/St_Johns": "NL", "America/Vancouver": "BC",
+    "America/Winnipeg": "MB",
+}  # fmt: skip
+"""Other parts of these countries that have a time zone of their own."""
 _WORKED_THROUGH: Final = {"US": ("Columbus Day", "Veterans Day", "Washington's Birthday")}
 """Holidays on which loads are those of a workday, by the beginning of their names."""
-_CLOSED_AT_CHRISTMAS: Final = frozenset((
-    "AT", "AU", "BE", "CA", "CH", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GB", "HR", "HU", "IE", "IS", "IT", "LT",
-    "LU", "LV", "NL", "NO", "NZ", "PL", "PT", "SE", "SI", "SK", "US",
+_TAKES_DAYS_BETWEEN: Final = frozenset((
+    "AR", "AT", "AU", "BE", "BR", "CA", "CH", "CL", "CO", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GB", "HR", "HU",
+    "IE", "IS", "IT", "LT", "LU", "LV", "MX", "NL", "NO", "NZ", "PE", "PL", "PT", "SE", "SI", "SK", "US", "UY", "ZA",
 ))  # fmt: skip
-"""Where most stay closed from Christmas Eve to New Year, whatever the calendar says of the days between."""
+"""Where most stay closed from Christmas Eve to New Year, and on a Friday after a holiday, whatever the calendar says."""
 _CHRISTMAS_DAYS: Final = range(24, 32)
 
 
@@ -61,41 +70,39 @@ def _local_block(time_zone: str, interval_s: int, block: int) -> Ints:
 
 
 @lru_cache(maxsize=4096)
-def local_days(country: str, first: int, count: int) -> Days:
+def local_days(country: str, time_zone: str, first: int, count: int) -> Days:
     """Weekday, kind and holiday of ``count`` local days from day ``first`` after 1970-01-01."""
     days = np.arange(first, first + count)
     weekday = (days + _EPOCH_WEEKDAY) % 7
-    weekend, is_holiday = _rest_days(country, first, count)
-    kind = np.full(count, WORKDAY)
-    kind[np.isin(weekday, sorted(weekend))] = SECOND_REST_DAY
-    first_rest = [day for day in weekend if (day + 1) % 7 in weekend]
-    kind[np.isin(weekday, first_rest)] = FIRST_REST_DAY
+    years = range((_EPOCH + timedelta(days=first - 1)).year, (_EPOCH + timedelta(days=first + count)).year + 1)
+    subdivision = _SUBDIVISION_OF_ZONE.get(time_zone, _SUBDIVISION.get(country))
+    weekends, off = (
+        np.concatenate(part) for part in zip(*(_rest_days(country, subdivision, year) for year in years), strict=True)
+    )
+    is_holiday = np.isin(days, off)
+    if country in _TAKES_DAYS_BETWEEN:
+        is_holiday |= (weekday == _FRIDAY) & np.isin(days - 1, off)
+    kind = np.where(np.isin(days + 1, weekends), FIRST_REST_DAY, SECOND_REST_DAY)
+    kind[~np.isin(days, weekends)] = WORKDAY
     kind[is_holiday] = SECOND_REST_DAY
     return Days(weekday, kind, is_holiday)
 
 
-def _rest_days(country: str, first: int, count: int) -> tuple[frozenset[int], Flags]:
-    weekend, found = _DEFAULT_WEEKEND, set[int]()
-    last_year = (_EPOCH + timedelta(days=first + count)).year
-    for year in range((_EPOCH + timedelta(days=first - 1)).year, last_year + 1):
-        weekend, days = _holidays_of(country, year)
-        found |= days
-    # A Friday after a Thursday's holiday is taken off by most.
-    is_holiday = [
-        day in found or (day - 1 in found and (day - 1 + _EPOCH_WEEKDAY) % 7 == _THURSDAY)
-        for day in range(first, first + count)
-    ]
-    return weekend, np.array(is_holiday, dtype=np.bool_)
-
-
 @lru_cache(maxsize=512)
-def _holidays_of(country: str, year: int) -> tuple[frozenset[int], frozenset[int]]:
+def _rest_days(country: str, subdivision: str | None, year: int) -> tuple[Ints, Ints]:
+    """The year's days of weekends, and its holidays, counted from 1970-01-01."""
+    dates = [date(year, 1, 1) + timedelta(days=day) for day in range(365 + isleap(year))]
     try:
-        calendar = holidays.country_holidays(country, subdiv=_SUBDIVISION.get(country), years=year)
+        calendar = holidays.country_holidays(country, subdiv=subdivision, years=year)
     except NotImplementedError:  # the package does not know this country
-        return _DEFAULT_WEEKEND, frozenset()
+        return _day_numbers(day for day in dates if day.weekday() in _DEFAULT_WEEKEND), _day_numbers(())
     worked_through = _WORKED_THROUGH.get(country, ())
-    days = {day for day, name in calendar.items() if not name.startswith(worked_through)}
-    if country in _CLOSED_AT_CHRISTMAS:
-        days.update(date(year, 12, day) for day in _CHRISTMAS_DAYS)
-    return frozenset(calendar.weekend), frozenset((day - _EPOCH).days for day in days)
+    found = {day for day, name in calendar.items() if not name.startswith(worked_through)}
+    if country in _TAKES_DAYS_BETWEEN:
+        found.update(date(year, 12, day) for day in _CHRISTMAS_DAYS)
+    weekends = (day for day in dates if calendar.is_weekend(day) and day not in calendar.weekend_workdays)
+    return _day_numbers(weekends), _day_numbers(found)
+
+
+def _day_numbers(days: Iterable[date]) -> Ints:
+    return np.array([(day - _EPOCH).days for day in days], dtype=np.int64)

@@ -59,7 +59,7 @@ def local_grid(sites: Sites, interval: Interval, origin: int, history: int) -> L
         first_day = int(local[history - 1]) // slots - (days - 1)
         place[index] = local - first_day * slots
         column[index, place[index, :history]] = np.arange(history)
-        calendar[:, index] = local_days(country, first_day, days + DAYS_AHEAD)
+        calendar[:, index] = local_days(country, zone, first_day, days + DAYS_AHEAD)
     return LocalGrid(days, slots, column, place[:, history - 1], place[:, history:], *calendar)
 
 

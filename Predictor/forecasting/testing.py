@@ -55,7 +55,7 @@ def working_week(meters: Meters, sites: Sites, interval: Interval, first: int, s
     for zone, country in zip(sites.time_zone, sites.country, strict=True):
         local = local_steps(zone, interval.seconds, first, first + steps)
         first_day = int(local[0]) // day_length - 1
-        kind = local_days(country, first_day, steps // day_length + 4).kind
+        kind = local_days(country, zone, first_day, steps // day_length + 4).kind
         open_day = kind[local // day_length - first_day] == WORKDAY
         hour = local % day_length / interval.steps_per_hour
         shapes.append(2 + np.sin(2 * np.pi * (hour - 6) / 24) + 2 * open_day * (abs(hour - 13) < _HALF_WORKDAY_H))
@@ -108,5 +108,5 @@ def closed_at_weekends(snapshot: Snapshot, meter: int) -> Snapshot:
     local = local_steps(snapshot.sites.time_zone[site], interval.seconds, stop - snapshot.readings_kwh.shape[1], stop)
     day = local // interval.steps_per_day
     readings = snapshot.readings_kwh.copy()
-    readings[meter, local_days("ZZ", int(day[0]), int(day[-1] - day[0]) + 1).kind[day - day[0]] != WORKDAY] = 0.0
+    readings[meter, local_days("ZZ", "UTC", int(day[0]), int(day[-1] - day[0]) + 1).kind[day - day[0]] != WORKDAY] = 0.0
     return replace(snapshot, readings_kwh=readings)

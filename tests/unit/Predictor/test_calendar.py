@@ -15,8 +15,8 @@ def hours_from(start, count, zone="Europe/London"):
     return local_steps(zone, 3600, first, first + count)
 
 
-def kinds(country, first, count):
-    return local_days(country, (first - date(1970, 1, 1)).days, count).kind.tolist()
+def kinds(country, first, count, zone="UTC"):
+    return local_days(country, zone, (first - date(1970, 1, 1)).days, count).kind.tolist()
 
 
 def test_the_hour_that_spring_leaves_out_has_no_local_step():
@@ -50,6 +50,12 @@ def test_a_zone_off_the_full_hour_counts_whole_hours_of_its_own_clock():
         ("US", date(2016, 11, 10), [WORKDAY, WORKDAY, FIRST_REST_DAY]),
         ("GB", date(2014, 12, 23), [WORKDAY, *[SECOND_REST_DAY] * 8]),
         ("SG", date(2016, 12, 26), [SECOND_REST_DAY, WORKDAY, WORKDAY]),
+        ("AE", date(2016, 5, 5), [WORKDAY, FIRST_REST_DAY, SECOND_REST_DAY, WORKDAY]),
+        ("AE", date(2022, 5, 6), [WORKDAY, FIRST_REST_DAY, SECOND_REST_DAY, WORKDAY]),
+        ("JP", date(2016, 8, 11), [SECOND_REST_DAY, WORKDAY, FIRST_REST_DAY]),
+        ("CN", date(2019, 10, 11), [WORKDAY, WORKDAY, SECOND_REST_DAY]),
+        ("CH", date(2016, 3, 25), [SECOND_REST_DAY, FIRST_REST_DAY, SECOND_REST_DAY, SECOND_REST_DAY, WORKDAY]),
+        ("ZA", date(2016, 12, 28), [SECOND_REST_DAY, SECOND_REST_DAY]),
     ],
     ids=[
         "Thanksgiving and the Friday after",
@@ -59,6 +65,12 @@ def test_a_zone_off_the_full_hour_counts_whole_hours_of_its_own_clock():
         "Veterans Day, worked through",
         "Christmas Eve to New Year's Eve",
         "no days between the years",
+        "the Emirates' old weekend",
+        "and the new one",
+        "no day between in Japan",
+        "a Saturday worked in China",
+        "Easter in Switzerland",
+        "between the years in South Africa",
     ],
 )
 def test_days_of_rest_are_the_countrys(country, first, expected):
@@ -66,5 +78,12 @@ def test_days_of_rest_are_the_countrys(country, first, expected):
 
 
 def test_holidays_are_found_on_both_sides_of_new_year():
-    days = local_days("SG", (date(2016, 12, 25) - date(1970, 1, 1)).days, 9)
+    days = local_days("SG", "Asia/Singapore", (date(2016, 12, 25) - date(1970, 1, 1)).days, 9)
     assert days.holiday.tolist() == [True, True, *[False] * 5, True, True]
+
+
+def test_holidays_are_those_of_the_time_zones_part_of_the_country():
+    western_australia_day = date(2016, 6, 6)
+    assert kinds("AU", western_australia_day, 1, "Australia/Perth") == [SECOND_REST_DAY]
+    assert kinds("AU", western_australia_day, 1, "Australia/Sydney") == [WORKDAY]
+    assert kinds("AU", date(2016, 6, 13), 1, "Australia/Sydney") == [SECOND_REST_DAY]  # the King's birthday
