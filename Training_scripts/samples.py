@@ -70,8 +70,9 @@ def draw_sample(
     known = history.readings_kwh.copy()
     known[:, until - history.first :] = np.nan
     truths = trusted(replace(history, readings_kwh=known))
-    origins = _origins(history, until, rng)
-    shares = _shares(history, len(origins))
+    reporting = (~np.isnan(truths.history.readings_kwh)).sum(axis=0)
+    origins = _origins(history, reporting, until, rng)
+    shares = _shares(history, int(reporting[origins - history.first].sum()))
     parts = []
     for done, origin in enumerate(origins):
         parts.append(_rows_of(history, truths, int(origin), shares, rng))
@@ -84,21 +85,23 @@ def draw_sample(
     return Sample(inputs, target, _weights(target, meter, age_days), group, truths.masked)
 
 
-def _origins(history: EnergyHistory, until: int, rng: np.random.Generator) -> Ints:
+def _origins(history: EnergyHistory, reporting: Ints, until: int, rng: np.random.Generator) -> Ints:
+    """Draw origins, those at which more meters report the more often: meters come and go."""
     first = history.first + WARM_UP_DAYS * history.interval.steps_per_day
-    origins = np.arange(first, until - 1)
+    meters = reporting[first - history.first : until - 1 - history.first]
+    usual = np.square(meters).sum() / max(meters.sum(), 1)
     most, least = (MAX_ROWS // rows for rows in _ROWS_PER_ORIGIN)
-    wanted = min(max(round(2 * SHARE_OF_ROWS[0][1] * MAX_ROWS) // len(history.meters), least), most)
-    return np.sort(rng.choice(origins, min(len(origins), wanted), replace=False))
+    wanted = min(max(round(2 * SHARE_OF_ROWS[0][1] * MAX_ROWS / max(usual, 1)), least), most, np.count_nonzero(meters))
+    return np.sort(rng.choice(np.arange(first, until - 1), wanted, replace=False, p=meters / meters.sum()))
 
 
-def _shares(history: EnergyHistory, origins: int) -> Floats:
-    """Share of meters to draw at each lead time, shape ``(horizon,)``."""
+def _shares(history: EnergyHistory, meter_origins: int) -> Floats:
+    """Share of the meters that report to draw at each lead time, shape ``(horizon,)``."""
     lead_h = -(-np.arange(1, history.interval.horizon + 1) // history.interval.steps_per_hour)
     last, share = zip(*SHARE_OF_ROWS, strict=True)
     span = np.searchsorted(last, lead_h)
     rows = MAX_ROWS * np.array(share) / np.bincount(span)
-    return np.asarray(np.minimum(1.0, rows[span] / (origins * len(history.meters))))
+    return np.asarray(np.minimum(1.0, rows[span] / max(meter_origins, 1)))
 
 
 def _rows_of(

@@ -40,7 +40,7 @@ _TAKES_DAYS_BETWEEN: Final = frozenset((
     "AR", "AT", "AU", "BE", "BR", "CA", "CH", "CL", "CO", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GB", "HR", "HU",
     "IE", "IS", "IT", "LT", "LU", "LV", "MX", "NL", "NO", "NZ", "PE", "PL", "PT", "SE", "SI", "SK", "US", "UY", "ZA",
 ))  # fmt: skip
-"""Where most stay closed from Christmas Eve to New Year, and on a Friday after a holiday, whatever the calendar says."""
+"""Where most stay closed from Christmas Eve to New Year and on a Friday after a holiday, whatever the calendar says."""
 _CHRISTMAS_DAYS: Final = range(24, 32)
 
 

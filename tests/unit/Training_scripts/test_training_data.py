@@ -183,6 +183,18 @@ def test_training_rows_are_drawn_the_same_from_one_seed():
     assert 1000 < len(one.target) <= 3300
 
 
+@pytest.mark.usefixtures("few_rows")
+def test_meters_that_come_and_go_are_learnt_from_as_fully_as_those_that_stay(monkeypatch):
+    monkeypatch.setattr(samples, "_ROWS_PER_ORIGIN", (40, 100))
+    history = regular_history(days=120)
+    values = np.full_like(history.readings_kwh, np.nan)
+    for meter in range(6):
+        span = slice(15 * 24 * meter, (15 * meter + 30) * 24)
+        values[meter, span] = history.readings_kwh[meter, span]
+    drawn = draw(replace(history, readings_kwh=values), ORIGIN)
+    assert len(drawn.target) > 0.7 * len(draw(history, ORIGIN).target)
+
+
 def test_the_first_hours_get_more_rows_each_than_the_last(monkeypatch):
     monkeypatch.setattr(samples, "MAX_ROWS", 4_000)
     monkeypatch.setattr(samples, "_ROWS_PER_ORIGIN", (40, 100))
