@@ -98,8 +98,7 @@ class EnergyHistory:
     def snapshot(self, origin: int) -> Snapshot:
         """Show what was known at ``origin``, and nothing later; weather forecasts are made from it."""
         begin = max(0, origin - self.first + 1 - history_steps(self.interval))
-        hour = (origin - self.first) // self.interval.steps_per_hour + 1
-        observed = self.weather[:, max(0, hour - WEATHER_HISTORY_H) : hour]
+        observed = self._observed_before(origin + 1)[:, -WEATHER_HISTORY_H:]
         return Snapshot(
             origin=origin,
             interval=self.interval,
@@ -112,11 +111,10 @@ class EnergyHistory:
 
     def until(self, step: int) -> Self:
         """All that was known when ``step`` began: nothing of it, and nothing later."""
-        hours = -(-(step - self.first) // self.interval.steps_per_hour)
         return replace(
             self,
             readings_kwh=self._known_before(step),
-            weather=self.weather[:, :hours],
+            weather=self._observed_before(step),
             late=self.late.where((self.late.step < step) & self._known_when_began(step)),
         )
 
@@ -143,6 +141,15 @@ class EnergyHistory:
         known = self.late.where((self.late.step < step) & self._known_when_began(step))
         readings[known.row, known.step - self.first] = known.kwh
         return readings
+
+    def _observed_before(self, step: int) -> Floats32:
+        """Weather of the hours that have begun before ``step``; one that is not over when it begins is not known yet."""
+        over, more = divmod(step - self.first, self.interval.steps_per_hour)
+        weather = self.weather[:, : over + (more > 0)]
+        if more:
+            weather = weather.copy()
+            weather[:, over:] = np.nan
+        return weather
 
     def _known_when_began(self, step: int) -> Flags:
         return self.late.known_s <= step * self.interval.seconds + GRACE_S

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from Predictor.forecasting.features import FEATURE_NAMES, LEVEL_FEATURES, build_features
-from Predictor.forecasting.snapshot import WEATHER_HISTORY_H, Snapshot, history_steps
+from Predictor.forecasting.snapshot import Snapshot, history_steps
 from Predictor.forecasting.testing import (
     ORIGIN,
     closed_at_weekends,
@@ -17,10 +17,11 @@ from Predictor.forecasting.testing import (
 )
 from Predictor.forecasting.weather_features import WEATHER_FEATURES
 from Predictor.forecasting.weather_outlook import outlook
+from Predictor.weather_sources.source import HourlyWeather, closed_hour
 from Sensor_core.interval import Interval
 from Training_scripts.dataset import EnergyHistory
 
-HOURLY = Interval()
+HOURLY, QUARTER_HOURLY = Interval(), Interval(900)
 LONDON_SPRING = 396_546  # 2015-03-28T18:00Z: clocks change within the horizon
 LONDON_AUTUMN = 401_586  # 2015-10-24T18:00Z
 
@@ -54,32 +55,35 @@ def test_every_meter_and_lead_time_has_a_row_that_lightgbm_takes_as_it_is():
     assert column(features, "lead_h")[3].tolist() == list(range(1, 49))
 
 
-@pytest.mark.parametrize("interval", [HOURLY, Interval(900)], ids=["hourly", "quarter-hourly"])
+@pytest.mark.parametrize("interval", [HOURLY, QUARTER_HOURLY], ids=["hourly", "quarter-hourly"])
 def test_whatever_comes_after_the_origin_changes_no_bit(interval):
     history = history_around(ORIGIN, interval=interval)
-    origin = ORIGIN * interval.steps_per_hour
+    origin = ORIGIN * interval.steps_per_hour  # at a quarter past, its hour is not over: nobody knows its weather yet
     readings, weather = history.readings_kwh.copy(), history.weather.copy()
     readings[:, origin - history.first + 1 :] = 1e6
-    weather[:, origin // interval.steps_per_hour - history.first // interval.steps_per_hour + 1 :] = 99
+    weather[:, (origin + 1 - history.first) // interval.steps_per_hour :] = 99
     poisoned = replace(history, readings_kwh=readings, weather=weather)
     assert_same_bits(build_features(history.snapshot(origin)), build_features(poisoned.snapshot(origin)))
 
 
-def test_training_and_serving_make_the_same_features_of_one_hour():
-    history = history_around(ORIGIN)
-    until = ORIGIN - history.first + 1
-    ring = history.readings_kwh[:, until - history_steps(HOURLY) - 168 : until]  # rings are longer than features look
-    observed = history.weather[:, until - 900 : until]
+@pytest.mark.parametrize(("interval", "quarter"), [(HOURLY, 0), *((QUARTER_HOURLY, quarter) for quarter in range(4))])
+def test_training_and_serving_make_the_same_features_of_one_interval(interval, quarter):
+    history = history_around(ORIGIN, interval=interval)
+    origin = ORIGIN * interval.steps_per_hour + quarter
+    until = origin - history.first + 1
+    weather = HourlyWeather(history.first // interval.steps_per_hour, history.weather)
+    observed = weather.observed(ORIGIN, closed_hour(interval.end_of(origin)))
     served = Snapshot(
-        origin=ORIGIN,
-        interval=HOURLY,
+        origin=origin,
+        interval=interval,
         meters=history.meters,
         sites=history.sites,
-        readings_kwh=ring,
+        readings_kwh=history.readings_kwh[:, until - history_steps(interval) - 168 : until],  # rings are longer
         weather=observed,
-        weather_forecast=outlook(observed[:, -WEATHER_HISTORY_H:]),
+        weather_forecast=outlook(observed),
     )
-    assert_same_bits(build_features(history.snapshot(ORIGIN)), build_features(served))
+    assert_same_bits(build_features(history.snapshot(origin)), build_features(served))
+    assert_same_bits(build_features(history.until(origin + 1).snapshot(origin)), build_features(served))
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, LONDON_SPRING, LONDON_AUTUMN], ids=["plain", "spring", "autumn"])
