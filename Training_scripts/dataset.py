@@ -143,7 +143,7 @@ class EnergyHistory:
         return readings
 
     def _observed_before(self, step: int) -> Floats32:
-        """Weather of the hours that have begun before ``step``; one that is not over when it begins is not known yet."""
+        """Weather of the hours that begin before ``step``; one that is not over by then is not known yet."""
         over, more = divmod(step - self.first, self.interval.steps_per_hour)
         weather = self.weather[:, : over + (more > 0)]
         if more:

@@ -11,7 +11,7 @@ from Setup.settings import Settings
 from Training_scripts.scoring import ALL_LEADS
 from Training_scripts.validation import MODEL
 
-_END: Final = "SELECT max(day) FROM aggregate_scores"
+_END: Final = "SELECT max(day) FROM scores"
 _RECENT: Final = """
 WITH meters AS (
     SELECT sum(forecasts) AS n, sum(energy_kwh::double precision) AS energy,

@@ -185,10 +185,8 @@ INSERT INTO aggregate_forecasts
 SELECT NULL, 0, issued_at, issued_at, %(model)s, 4, a, a, a, a, a, a, a, a, a
 FROM generate_series('2016-08-01Z'::timestamptz, '2016-08-31 23:00Z', '1 hour') AS issued_at,
      (SELECT array_fill(1::real, '{48}') AS a) f;
-INSERT INTO aggregate_scores SELECT NULL, 0, '2016-08-31', n, n, e, e, e, e, e, e FROM
-    (SELECT array_fill(24::smallint, '{48}') AS n, array_fill(1::real, '{48}') AS e) s;
 INSERT INTO scores SELECT b, 0, day, 'full', n, n, e, e, s, p, e, e
-FROM generate_series(1, 4) b, generate_series('2016-08-24Z'::timestamptz, '2016-08-30Z', '1 day') AS day,
+FROM generate_series(1, 4) b, generate_series('2016-08-24Z'::timestamptz, '2016-08-31Z', '1 day') AS day,
      (SELECT array_fill(24::smallint, '{48}') AS n, array_fill((24 * 100)::real, '{48}') AS e,
              array_fill((24 * 100 * 100 * %(cvrmse)s ^ 2)::real, '{48}') AS s,
              array_fill((24 * 100 * %(pinball)s)::real, '{48}') AS p) v;

@@ -31,6 +31,11 @@ INSERT INTO sites VALUES (0, 'UTC', 0, 0, 'GB'), (1, 'UTC', 0, 0, 'GB');
 INSERT INTO buildings VALUES (1, 0), (2, 0), (3, 1);
 SELECT ensure_partitions('2016-08-30', '2016-09-06');
 """
+SILENT_METERS = """
+INSERT INTO buildings VALUES (4, 0), (5, 1);
+INSERT INTO meters (building_id, meter, first_seen)
+VALUES (4, 0, '-infinity'), (5, 0, '-infinity'), (5, 1, '-infinity');
+"""
 
 
 class World:
@@ -325,6 +330,18 @@ def test_one_line_says_how_good_yesterday_was(settings, warehouse, postgres):
     assert all(0.2 < modelled < 0.8 for *_, modelled in buildings)
     qualities = rows(postgres, "SELECT DISTINCT quality FROM accuracy_by_quality WHERE period = 'yesterday'")
     assert {q for (q,) in qualities} == {"full", "profile"}
+
+
+def test_meters_are_accounted_for_where_no_total_is_complete(settings, warehouse, postgres):
+    with postgres.cursor() as cursor:
+        cursor.execute(SILENT_METERS)
+    readings, forecasts, totals = (list(chain(*part)) for part in zip(*World().batches[:30], strict=True))
+    with warehouse:
+        store(warehouse, readings, forecasts, totals, FIRST_HOUR + 29 * HOUR)
+    score(settings)
+    assert rows(postgres, "SELECT count(*) FROM aggregate_scores") == [(0,)]
+    query = "SELECT building_id, meter FROM accuracy_by_building WHERE period = 'yesterday'"
+    assert rows(postgres, query) == METERS
 
 
 def test_only_the_trainer_scores_and_grafana_reads(settings, warehouse):
