@@ -7,7 +7,6 @@ file may be gzipped (``.csv.gz``).
 
 import csv
 import logging
-import zlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from Sensor_core.building import Building, Meter, Site
 from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import Interval
+from Sensor_core.reading import EARLIEST, LATEST
 from Sensor_core.weather import QUANTITIES
 from Setup.csv_text import columns_of, open_text, reading_chunks, require_columns
 from Setup.local_stamps import StampConverter, parse_times
