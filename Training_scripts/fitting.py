@@ -78,8 +78,8 @@ def fit(history: EnergyHistory, until: int, *, seed: int, num_threads: int, adva
     sample = draw_sample(history, until, rng, lambda share: advance(share * _SHARE_OF_SAMPLING))
     if np.bincount(sample.group, minlength=len(LEAD_GROUPS)).min() < _LEAST_ROWS:
         raise ModelError(
-            f"nothing to learn from: {len(sample.target)} of {np.isfinite(history.readings_kwh).sum()} readings can be "
-            f"used; not believed were {sample.masked}"
+            f"too little to learn from: {len(sample.target)} rows for training of "
+            f"{np.isfinite(history.readings_kwh).sum()} readings; not believed: {sample.masked}"
         )
     linear = LinearMember.fit(sample.inputs, sample.target, sample.weight)
     left_over = sample.target - linear.predict(sample.inputs)

@@ -115,7 +115,7 @@ def test_a_few_readings_years_away_from_all_others_make_no_columns():
 def test_readings_that_teach_nothing_are_an_error_in_words(kwh):
     history = regular_history()
     flat = replace(history, readings_kwh=np.full_like(history.readings_kwh, kwh))
-    with pytest.raises(ModelError, match="nothing to learn from: 0 of"):
+    with pytest.raises(ModelError, match="too little to learn from: 0 rows"):
         fit(flat, ORIGIN, seed=0, num_threads=1, advance=lambda _share: None)
 
 
