@@ -11,8 +11,10 @@ from Predictor.forecasting import model_store
 from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.model_store import current_version, load, make_current, save, versions
 from Predictor.forecasting.testing import make_snapshot
+from Predictor.prediction_processing import ModelKeeper
 from Sensor_core.errors import ModelError
 from Sensor_core.interval import Interval
+from Setup.settings import Settings
 
 
 @pytest.fixture
@@ -47,6 +49,13 @@ def test_a_model_of_another_metering_interval_is_refused_by_those_who_name_their
     with pytest.raises(ModelError, match="for readings every 3600 s, and METER_INTERVAL_S is 900: train"):
         Forecaster.load(root, Interval(900))
     assert Forecaster.load(root, Interval()).name == Forecaster.load(root).name
+
+
+def test_the_predictor_goes_on_without_a_model_of_another_interval(root):
+    for seconds, name in ((900, "fallback"), (3600, current_version(root))):
+        keeper = ModelKeeper(Settings(_env_file=None, model_dir=root, meter_interval_s=seconds))
+        keeper.refresh()
+        assert keeper.forecaster.name == name
 
 
 def test_files_are_lightgbms_own_text(root):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from Sensor_core.building import Building, Site
 from Sensor_core.interval import Interval
+from Training_scripts.importing.clock import Clock
 from Training_scripts.importing.csv_blocks import read_blocks
 from Training_scripts.importing.findings import Findings
 from Training_scripts.importing.readings import RECORD, ReadingChecks
@@ -92,3 +93,11 @@ def test_weeks_are_cut_by_time_before_1970_too(tmp_path):
     spool.append(records)
     assert spool.rows == {-1: 2, 0: 2, 1: 1}
     assert spool.weeks() == [-1, 0, 1]
+
+
+def test_hours_of_indias_clock_move_up_to_the_next_hour_of_utc():
+    india = Site(site_id=1, time_zone="Asia/Kolkata", latitude=29, longitude=77, country="IN", stamps="standard")
+    texts = ["2016-07-01 10:00:00", "2016-07-01 10:17:00", "2016-07-01 05:00:00Z", "2016-07-01 10:00:00+05:30"]
+    times = Clock({1: india}, Interval()).to_utc(np.arange(4), texts, np.ones(4, int), np.ones(4, int))
+    assert [pd.Timestamp(s, unit="s").strftime("%H:%M") for s in times.seconds] == ["05:00", "04:47", "05:00", "05:00"]
+    assert times.moved.tolist() == [True, False, False, True]
