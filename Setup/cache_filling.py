@@ -98,6 +98,16 @@ def is_filled(client: Client) -> bool:
         return bool(client.hexists(STATE_KEY, FILLED))
 
 
+def renew_metadata(settings: Settings, client: Client) -> None:
+    """Bring the metadata of a filled cache to what Postgres knows now; whoever fills one that is not does so too.
+
+    Raises:
+        RetriableError: A server does not answer.
+    """
+    with curable_errors(), curable_postgres_errors(), closing(connect(settings, Role.REDIS_CONSUMER)) as connection:
+        client.set(METADATA_KEY, read_metadata(connection).model_dump_json())
+
+
 def fill_cache(
     settings: Settings, client: Client, role: Role = Role.REDIS_CONSUMER, margin_s: float = MARGIN_S
 ) -> Filling:

@@ -9,7 +9,7 @@ import signal
 from contextlib import closing
 
 from Setup.buildings_info import upload_metadata
-from Setup.cache_filling import LOCK_S, fill_cache, is_filled
+from Setup.cache_filling import LOCK_S, fill_cache, is_filled, renew_metadata
 from Setup.data_folder import DataFolder
 from Setup.history_loading import load_demonstration, load_history
 from Setup.kafka_access import wait_for_access
@@ -51,6 +51,8 @@ def prepare(settings: Settings, stop: Stop, *, demonstration: bool) -> None:
         forget_earlier_topics(settings, client, created, stop)
         if is_loaded or not is_filled(client):
             fill_cache(settings, client)
+        else:
+            renew_metadata(settings, client)
 
     # Whoever was killed while filling the cache leaves the lock for LOCK_S.
     deadline_s = settings.start_deadline_s + LOCK_S

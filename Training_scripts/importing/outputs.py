@@ -16,7 +16,7 @@ from Setup.settings import Settings
 from Training_scripts.importing.folder_writing import ReadingFiles, write_tables, write_weather
 from Training_scripts.importing.readings import Records
 from Training_scripts.importing.source import Source
-from Training_scripts.importing.warehouse_loading import WarehouseLoad, warehouse_load
+from Training_scripts.importing.warehouse_loading import WarehouseLoad, renew_cache, warehouse_load
 
 _WORKERS: Final = 2
 
@@ -44,6 +44,7 @@ class Outputs:
         self._files: ReadingFiles | None = None
         self._load: WarehouseLoad | None = None
         self._readings = self._replayed = 0
+        self._cache = ""
 
     def __enter__(self) -> Self:
         if self._settings is not None:  # say so now, not after minutes of reading
@@ -59,6 +60,8 @@ class Outputs:
                 self._append(waiting=0)
         finally:
             self._stack.close()
+        if kind is None and self._settings is not None:
+            self._cache = renew_cache(self._settings)
 
     def begin(self, source: Source, weather: pd.DataFrame) -> None:
         """Write and load what there is beside the readings.
@@ -95,6 +98,7 @@ class Outputs:
             yield f"{self._folder}: {self._replayed:,} readings to replay, {before:,} in history.csv.gz"
         if self._load is not None:
             yield f"Postgres: {self._load.rows:,} readings loaded"
+            yield f"Redis: {self._cache}"
 
     @property
     def facts(self) -> dict[str, object]:

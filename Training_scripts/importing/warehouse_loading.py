@@ -8,7 +8,7 @@ import io
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,12 +22,15 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class in lowe
 from psycopg2.extras import execute_values
 
 from Consumers.statements import statement
+from Sensor_core.errors import EnergyError
 from Sensor_core.interval import SECONDS_PER_HOUR, Interval
 from Sensor_core.reading import METER_NAMES
 from Sensor_core.weather import QUANTITIES, QUANTITY_NAMES
 from Setup.buildings_info import upload_metadata
+from Setup.cache_filling import fill_cache, is_filled
 from Setup.data_folder import DataFolder
 from Setup.postgres import Role, curable_errors, migrate, wait_for_postgres
+from Setup.redis_client import RedisUser, make_client
 from Setup.settings import Settings
 from Training_scripts.importing.readings import Factors, Records
 from Training_scripts.importing.source import Source
@@ -86,6 +89,18 @@ def warehouse_load(settings: Settings, source: Source, tables: Path) -> Iterator
         with load.pool:
             yield load
             load.wait(0)
+
+
+def renew_cache(settings: Settings) -> str:
+    """Let a running predictor know what was loaded; says in one line what came of it."""
+    try:
+        with closing(make_client(settings, RedisUser.ADMIN)) as client:
+            if not is_filled(client):
+                return "not filled yet"
+            filling = fill_cache(settings, client)
+    except EnergyError as error:
+        return f"as before ({error}); energy-cache rebuild lets a running predictor know"
+    return f"filled anew with {filling.readings:,} readings of {filling.meters:,} meters"
 
 
 class WarehouseLoad:

@@ -12,12 +12,14 @@ from Consumers import postgre_consumer, redis_consumer
 from Consumers.history import History
 from Energy_consumption_sensor.feed import Feed
 from Predictor import prediction_processing
+from Predictor.building_directory import BuildingDirectory
 from Predictor.closed_hours import ClosedHour, filling_that_closed
 from Sensor_core.errors import FencedError, RetriableError
 from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup import cache_tool
 from Setup.buildings_info import SLOT
 from Setup.cache_filling import FILLED, fill_cache, is_filled
+from Setup.initialise import prepare
 from Setup.kafka_initialization import Publisher, make_consumer
 from Setup.redis_client import CLOSED_KEY, METERS_KEY, RING_PREFIX, STATE_KEY
 from Setup.topic_position import resume_offsets, ticks_between
@@ -177,6 +179,28 @@ def test_an_hour_is_forecast_only_from_a_cache_that_closed_it(settings, redis_cl
             filling_that_closed(redis_client, hour)
     redis_client.hset(STATE_KEY, mapping={FILLED: "a", "closed": "10"})
     assert filling_that_closed(redis_client, hour) == b"a"
+
+
+def test_setup_run_again_brings_changed_metadata_to_the_predictor_and_leaves_the_rest(
+    settings, postgres, redis_client, feed, tmp_path
+):
+    sites, buildings = tmp_path / "sites.csv", tmp_path / "building_metadata.csv"
+    sites.write_text("site_id,time_zone,latitude,longitude,country,stamps,limit_kw\n0,UTC,0,0,GB,utc,50\n")
+    buildings.write_text("site_id,building_id\n0,1\n")
+    chosen = settings.model_copy(update={"data_dir": tmp_path})
+    prepare(chosen, threading.Event(), demonstration=False)
+    directory = BuildingDirectory(redis_client)
+    assert directory.refresh()
+    fill_both(settings, postgres, redis_client, feed, 2)
+    undisturbed, state = rings(redis_client), redis_client.hgetall(STATE_KEY)
+    sites.write_text(sites.read_text().replace(",50", ",70"))
+    buildings.write_text("site_id,building_id\n0,1\n0,2\n")
+    prepare(chosen, threading.Event(), demonstration=False)
+    assert directory.refresh()
+    assert directory.limits_kw == {0: 70}
+    assert [int(site) for site in directory.meters_of([(1, 0), (2, 0)]).site] == [0, 0]
+    assert_equal_rings(rings(redis_client), undisturbed)
+    assert redis_client.hgetall(STATE_KEY) == state
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from Sensor_core.interval import Interval
-from Setup.buildings_info import upload_metadata
+from Setup.buildings_info import Metadata, read_metadata, upload_metadata
+from Setup.cache_filling import fill_cache
 from Setup.data_folder import DataFolder
 from Setup.history_loading import load_history
+from Setup.redis_client import METADATA_KEY, METERS_KEY
 from Training_scripts import import_data, simulate
 
 pytestmark = pytest.mark.integration
@@ -125,3 +127,19 @@ def test_what_the_stream_knew_later_stays_and_what_it_knew_earlier_is_kept_as_a_
     assert [(row[2], row[3]) for row in different] == [(datetime(2016, 10, 25, 10, tzinfo=UTC), 1)]
     execute(postgres, "SELECT rebuild_hourly_totals()")
     assert tables(postgres)["site_totals"] == changed["site_totals"]
+
+
+def test_a_running_predictor_gets_to_know_what_was_loaded(postgres, settings, redis_client, load, capsys):
+    assert fill_cache(settings, redis_client).meters == 0
+    load()
+    metadata = Metadata.model_validate_json(redis_client.get(METADATA_KEY))
+    assert metadata == read_metadata(postgres)
+    assert len(metadata.buildings) == 8
+    assert redis_client.scard(METERS_KEY) > 0
+    assert "Redis: filled anew with " in capsys.readouterr().out
+
+
+def test_without_redis_the_warehouse_is_loaded_all_the_same(settings, load, capsys, monkeypatch):
+    monkeypatch.setattr(import_data, "load_settings", lambda: settings.model_copy(update={"redis_port": 1}))
+    load()
+    assert "energy-cache rebuild lets a running predictor know" in capsys.readouterr().out
