@@ -1,17 +1,24 @@
 """The sensor on a real Kafka: where a replay begins and ends, started again or not."""
 
 import threading
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
+from kafka import KafkaProducer, TopicPartition
 
-from Energy_consumption_sensor.feed import newest_tick
+from Energy_consumption_sensor.feed import Feed, newest_tick
 from Energy_consumption_sensor.sensor_publisher import Part, replay
 from Sensor_core.errors import DataFolderError
+from Sensor_core.reading import Reading, Tick, decode
 from Sensor_core.testing import FIRST_HOUR
+from Setup import kafka_initialization
+from Setup.kafka_initialization import make_consumer
+from Setup.lifecycle import Backoff
 
 pytestmark = pytest.mark.integration
 HOURS = 12
+BROKEN_HOUR, DELIVERY_S = 5, 2.0
 
 
 @pytest.fixture
@@ -72,3 +79,57 @@ def test_a_file_that_ends_before_what_the_topics_hold_is_refused_and_a_finished_
     assert run(sensor_settings, from_start=True) == HOURS
     write_readings(tmp_path, range(HOURS + 1))
     assert run(sensor_settings) == HOURS + 1
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Producers give a message up after ``DELIVERY_S``, and who sends it again does not wait for long."""
+    monkeypatch.setattr(Backoff, "LONGEST_S", 0.5)
+    shorter = {"delivery_timeout_ms": int(1000 * DELIVERY_S), "request_timeout_ms": 1000}
+    monkeypatch.setattr(kafka_initialization, "KafkaProducer", lambda **given: KafkaProducer(**given | shorter))
+
+
+@pytest.fixture
+def outage(engines, monkeypatch):
+    """The broker goes between one hour's readings and its ticks, and comes back once these have been given up."""
+    tick = Feed.tick
+    back = threading.Timer(DELIVERY_S + 1, engines.restart, ["kafka"])
+
+    def tick_in_vain(feed, timestamp, known_at):
+        if timestamp == FIRST_HOUR + timedelta(hours=BROKEN_HOUR) and back.ident is None:
+            feed.flush()
+            engines.kill("kafka")
+            back.start()
+        tick(feed, timestamp, known_at)
+
+    monkeypatch.setattr(Feed, "tick", tick_in_vain)
+    yield
+    back.join()
+
+
+def arrived_in(consumer, partition, interval):
+    """Readings and ticks of one partition in order, each where it came first."""
+    consumer.assign([partition])
+    consumer.seek_to_beginning(partition)
+    end, found = consumer.end_offsets([partition])[partition], {}
+    while consumer.position(partition) < end:
+        for message in consumer.poll(500).get(partition, ()):
+            found.setdefault(decode(message.headers[0][1], message.value, interval))
+    return list(found)
+
+
+@pytest.mark.usefixtures("impatient", "outage", "leaking_clients")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_broker_that_is_away_for_longer_than_messages_wait_misses_no_hour(sensor_settings):
+    assert run(sensor_settings) == HOURS
+    interval, hours = sensor_settings.interval, [FIRST_HOUR + timedelta(hours=hour) for hour in range(HOURS)]
+    for topic in sensor_settings.consumption_topics:
+        with closing(make_consumer(sensor_settings, None)) as consumer:
+            places = [TopicPartition(topic, number) for number in range(sensor_settings.kafka_partitions)]
+            arrived = [arrived_in(consumer, place, interval) for place in places]
+        for records in arrived:
+            assert [record.timestamp for record in records if type(record) is Tick] == hours
+        (of_the_meter,) = [records for records in arrived if any(type(record) is Reading for record in records)]
+        assert [(type(record), record.timestamp) for record in of_the_meter] == [
+            (kind, hour) for hour in hours for kind in (Reading, Tick)
+        ]
