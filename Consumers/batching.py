@@ -22,7 +22,12 @@ class Span:
     """None: the store has no offset of this partition yet."""
     end: int
     first_read: int
-    """Offset of the first message that Kafka still had; above ``start`` there is a gap."""
+    """Offset of the first message; above ``start`` where Kafka has deleted what lay between."""
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether messages were deleted before they were read."""
+        return self.start is not None and self.first_read > self.start
 
 
 @dataclass(slots=True)
@@ -73,6 +78,7 @@ class Buffer:
         self._entries: dict[Partition, list[Entry]] = {}
         self._bytes: dict[Partition, int] = {}
         self._next: dict[Partition, int | None] = {}
+        self._deleted: dict[Partition, int] = {}
         self._ticks = 0
         self._readings = 0
         self._size = 0
@@ -94,7 +100,17 @@ class Buffer:
         dropped = self._entries.pop(partition, [])
         self._bytes.pop(partition, None)
         self._next.pop(partition, None)
+        self._deleted.pop(partition, None)
         self._count(dropped, -1)
+
+    def awaited(self, partition: Partition) -> int | None:
+        """The offset behind the last message of a partition, waiting or stored; None if there is none yet."""
+        entries = self._entries[partition]
+        return entries[-1][0] + 1 if entries else self._next[partition]
+
+    def note_deletion(self, partition: Partition, end: int) -> None:
+        """Take note that Kafka has deleted what lay before ``end`` and was not read."""
+        self._deleted[partition] = end
 
     def add(self, partition: Partition, entries: list[Entry]) -> None:
         """Append messages of one partition, in order."""
@@ -140,18 +156,22 @@ class Buffer:
         return {partition: step for partition, step in firsts.items() if step is not None}
 
     def cut(self, limit: int | None) -> Batch:
-        """Take a batch out: of each partition what comes before the first step above ``limit``."""
+        """Take a batch out: of each partition what comes before the first step above ``limit``, and before a gap."""
         batch = Batch()
         for partition, entries in self._entries.items():
             taken = entries if limit is None else list(self._within(entries, limit))
+            if taken and taken[0][0] < (end := self._deleted.get(partition, 0)):
+                taken = [entry for entry in taken if entry[0] < end]
             if taken:
                 self._take(batch, partition, taken)
         self._oldest = self._clock() if self._size else None
         return batch
 
     def _take(self, batch: Batch, partition: Partition, taken: list[Entry]) -> None:
-        end = taken[-1][0] + 1
-        batch.spans[partition] = Span(self._next[partition], end, taken[0][0])
+        start, first, end = self._next[partition], taken[0][0], taken[-1][0] + 1
+        if start is not None and not start < self._deleted.get(partition, 0) <= first:
+            first = start  # the offsets between the two were never messages
+        batch.spans[partition] = Span(start, end, first)
         batch.records += [(message, record) for _, message, record in taken if not isinstance(record, str)]
         batch.refused += [(message, reason) for _, message, reason in taken if isinstance(reason, str)]
         ticks = [record.timestamp for _, _, record in taken if type(record) is Tick]

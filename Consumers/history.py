@@ -1,6 +1,7 @@
 """The feature cache: history rings, clocks and closed hours in Redis, moved on by one script a batch."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -10,11 +11,13 @@ import numpy as np
 from Consumers.batching import Batch
 from Consumers.decoding import Partition
 from Consumers.loop import Position, Refuse
-from Sensor_core.errors import FencedError
+from Sensor_core.errors import FencedError, RetriableError
 from Sensor_core.reading import Reading, Tick
 from Setup.cache_filling import FILLED, fill_cache, is_filled
 from Setup.redis_client import CLOSED_KEY, METERS_KEY, RING_PREFIX, STATE_KEY, WAITING_KEY, Client, curable_errors
 from Setup.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 SCRIPT: Final = (Path(__file__).parent / "lua" / "apply_batch.lua").read_text(encoding="utf-8")
 PACKED: Final = np.dtype([("building", "<u4"), ("meter", "<u4"), ("step", "<f8"), ("known_at", "<f8"), ("kwh", "<f8")])
@@ -51,7 +54,8 @@ class History:
         return {key.decode(): value.decode() for key, value in self._client.hgetall(STATE_KEY).items()}
 
     def _position(self, state: dict[str, str], partition: Partition) -> Position:
-        offset, clock = state.get(f"offset:{partition[1]}"), state.get(f"clock:{partition[1]}")
+        offset = state.get(f"offset:{partition[1]}")
+        clock = state.get(f"clock:{partition[1]}", state.get("closed"))  # after a filling no tick has come yet
         return Position(
             None if offset is None else int(offset),
             None if clock is None else self._interval.start_of(int(clock)),
@@ -93,6 +97,7 @@ class History:
 
     def write(self, batch: Batch, refuse: Refuse) -> None:  # noqa: ARG002 - nothing decoded is refused here
         """Apply a batch; see ``Consumers.loop.Store``."""
+        self._fill_gaps(batch)
         ticks = {
             (self._interval.step_of(record.timestamp), record.known_at.timestamp())
             for _, record in batch.records
@@ -113,6 +118,27 @@ class History:
             )
         if outcome == b"fenced":
             raise FencedError("Redis stands at other offsets")
+
+    def _fill_gaps(self, batch: Batch) -> None:
+        """Take from Postgres what Kafka has deleted before it was read; hours whose ticks are gone get no forecasts.
+
+        Raises:
+            RetriableError: A server does not answer, or closed hours wait for the predictor: they may not close again.
+            FencedError: The cache was filled, and stands elsewhere.
+        """
+        gaps = {partition: span for partition, span in batch.spans.items() if span.has_gap}
+        if not gaps:
+            return
+        with curable_errors():
+            if self._client.xrange(CLOSED_KEY, count=1):
+                raise RetriableError("messages were deleted before they were read; the predictor is to catch up first")
+        fill_cache(self._settings, self._client)
+        for (topic, number), span in gaps.items():
+            logger.error(
+                "%s-%d: offsets %s to %d are gone; Redis was filled from Postgres", topic, number, span.start,
+                span.first_read, extra={"event": "data_gap"},
+            )  # fmt: skip
+        raise FencedError("Redis was filled from Postgres")
 
     def _pack(self, readings: list[Reading]) -> bytes:
         packed = np.empty(len(readings), dtype=PACKED)

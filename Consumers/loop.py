@@ -184,10 +184,25 @@ class ConsumerLoop:
             stored = [self._entry(message) for message in messages if message.offset < new_from]
             self._dead_letter_limit.look_at(partition[0], len(stored), sum(isinstance(e[2], str) for e in stored))
             messages = messages[len(stored) :]
+        if messages:
+            self._look_for_gap(partition, messages[0].offset)
         entries = [self._entry(message) for message in messages]
         refused = [(message, record) for _, message, record in entries if isinstance(record, str)]
         self._dead_letter_limit.check(partition[0], len(messages), refused)
         self._buffer.add(partition, entries)
+
+    def _look_for_gap(self, partition: Partition, offset: int) -> None:
+        """See if Kafka has deleted what was to be read; offsets are missing where a transaction ends, too."""
+        awaited = self._buffer.awaited(partition)
+        if awaited is None or offset <= awaited:
+            return
+        place = TopicPartition(*partition)
+        try:
+            earliest = self._consumer.beginning_offsets([place], timeout_ms=3000)[place]
+        except KafkaError:
+            earliest = offset
+        if earliest > awaited:
+            self._buffer.note_deletion(partition, min(earliest, offset))
 
     def _entry(self, message: Message) -> Entry:
         try:

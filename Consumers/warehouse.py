@@ -167,7 +167,7 @@ def _is_stored(cursor: Cursor, spans: dict[Partition, Span]) -> bool:
 def _note_gaps(cursor: Cursor, batch: Batch) -> None:
     """Offsets that retention deleted before they were read."""
     for (topic, number), span in batch.spans.items():
-        if span.start is not None and span.first_read > span.start:
+        if span.has_gap:
             logger.error(
                 "%s-%d: offsets %d to %d are gone", topic, number, span.start, span.first_read,
                 extra={"event": "data_gap"},

@@ -92,6 +92,9 @@ def test_hours_without_forecasts_close_again_and_no_others(settings, postgres, r
     issue(postgres, 0, 1, 2, 3)
     fill_cache(settings, redis_client)
     assert closed_hours(redis_client, settings) == []
+    partition = (settings.topic_redis, 0)
+    position = History(settings, redis_client, settings.kafka_partitions).positions([partition])[partition]
+    assert position.clock == FIRST_HOUR + timedelta(hours=2), "what is far ahead is refused before the next tick"
     consume_until(redis_consumer.run, settings, lambda: redis_client.xlen(CLOSED_KEY) == 3)
     assert closed_hours(redis_client, settings) == [3, 4, 5]
 
@@ -120,6 +123,29 @@ def test_reading_goes_on_a_margin_before_what_postgres_has_and_before_the_next_t
         assert start < end
         assert min(ticks_between(consumer, partition, start, end + 1, settings.interval)) <= first + 4
     consumer.close()
+
+
+def test_what_was_deleted_unread_is_taken_from_postgres(settings, postgres, redis_client, feed, kafka_admin):
+    fill_both(settings, postgres, redis_client, feed, 3)
+    issue(postgres, 0, 1, 2)
+    for hour in range(3, 6):
+        publish_hour(feed, hour, hourly(hour))
+    consume_until(postgre_consumer.run, settings, stored_ticks(postgres, settings, 5))
+    partitions = [TopicPartition(settings.topic_redis, number) for number in range(settings.kafka_partitions)]
+    kafka_admin.delete_records(dict.fromkeys(partitions, -1))
+    publish_hour(feed, 6, hourly(6))
+    last = settings.interval.step_of(FIRST_HOUR) + 6
+
+    def done():
+        """The predictor has forecast hours 0 to 2, which lets the cache be filled."""
+        for entry, _ in redis_client.xrange(CLOSED_KEY, count=3):
+            if int(entry.split(b"-")[0]) < last:
+                redis_client.xdel(CLOSED_KEY, entry)
+        return redis_client.hget(STATE_KEY, "closed") == b"%d" % last
+
+    consume_until(redis_consumer.run, settings, done)
+    assert {int(np.count_nonzero(ring["step"])) for ring in rings(redis_client).values()} == {7}
+    assert closed_hours(redis_client, settings) == [6]
 
 
 def test_an_emptied_redis_is_noticed_while_nothing_comes(settings, postgres, redis_client, feed):

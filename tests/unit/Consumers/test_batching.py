@@ -162,6 +162,7 @@ def test_a_batch_covers_each_partition_from_the_store_s_offset_to_after_its_last
     buffer = make_buffer()
     readings = [make_reading(hour=hour) for hour in range(3)]
     buffer.add(LEFT, entries(10, *readings, tick(0)))
+    buffer.note_deletion(RIGHT, 15)
     buffer.add(RIGHT, entries(15, tick(2), tick(1)))
     batch = buffer.cut(None)
     assert batch.spans == {LEFT: Span(10, 14, first_read=10), RIGHT: Span(10, 17, first_read=15)}
@@ -169,6 +170,29 @@ def test_a_batch_covers_each_partition_from_the_store_s_offset_to_after_its_last
     assert batch.clocks == {LEFT: tick(0).timestamp, RIGHT: tick(2).timestamp}
     buffer.add(LEFT, entries(14, make_reading(hour=9)))
     assert buffer.cut(None).spans == {LEFT: Span(14, 15, first_read=14)}
+
+
+def test_a_batch_ends_before_a_gap_and_the_next_one_tells_of_it(make_buffer):
+    buffer = make_buffer()
+    buffer.add(LEFT, entries(10, make_reading(), make_reading(hour=1)))
+    assert buffer.awaited(LEFT) == 12
+    buffer.note_deletion(LEFT, 20)
+    buffer.add(LEFT, entries(20, make_reading(hour=2)))
+    assert buffer.cut(None).spans == {LEFT: Span(10, 12, first_read=10)}
+    batch = buffer.cut(None)
+    assert batch.spans == {LEFT: Span(12, 21, first_read=20)}
+    assert batch.spans[LEFT].has_gap
+    assert buffer.awaited(LEFT) == 21
+
+
+def test_offsets_that_were_never_messages_are_no_gap(make_buffer):
+    buffer = make_buffer()
+    buffer.add(LEFT, entries(10, make_reading()))
+    buffer.add(LEFT, entries(12, make_reading(hour=1)))
+    buffer.add(RIGHT, entries(11, tick(0)))
+    spans = buffer.cut(None).spans
+    assert spans == {LEFT: Span(10, 13, first_read=10), RIGHT: Span(10, 12, first_read=10)}
+    assert not spans[RIGHT].has_gap
 
 
 def test_a_dead_letter_moves_the_offset_and_brings_its_reason_instead_of_a_record(make_buffer):
