@@ -89,19 +89,19 @@ def _check_redis(findings: Findings, expected: Expected, stack: Stack) -> None:
     findings.compare("Redis offsets", ends, {number: int(state.get(b"offset:%d" % number, -1)) for number in ends})
     closed = _step_of(expected.ticks[-1])
     findings.compare("closed hour", {"closed": closed}, {"closed": int(state.get(b"closed", -1))})
-    slots = stack.settings.ring_steps
-    rings = {key: version for key, version in expected.rings().items() if _step_of(key[2]) > closed - slots}
-    names = {(building, meter) for building, meter, _ in rings}
-    packed = {name: stack.redis.get(b"energy:ring:%d:%d" % name) or b"" for name in names}
+    findings.compare("rings", expected.rings(), _rings(stack))
+
+
+def _rings(stack: Stack) -> dict[tuple[int, int, int], tuple]:
+    """What each slot of each ring holds, empty ones left out."""
     found = {}
-    for building, meter, timestamp in rings:
-        step = _step_of(timestamp)
-        place = step % slots * SLOT.size
-        slot = packed[building, meter][place : place + SLOT.size]
-        if len(slot) == SLOT.size and SLOT.unpack(slot)[0] == step:
-            _, known_at, kwh = SLOT.unpack(slot)
-            found[building, meter, timestamp] = (datetime.fromtimestamp(known_at, tz=UTC), kwh)
-    findings.compare("rings", rings, found)
+    for key in stack.redis.scan_iter(b"energy:ring:*"):
+        building, meter = map(int, key.split(b":")[-2:])
+        for place, (step, known_at, kwh) in enumerate(SLOT.iter_unpack(stack.redis.get(key))):
+            if step:
+                stamps = (datetime.fromtimestamp(seconds, tz=UTC) for seconds in (step * 3600, known_at))
+                found[building, meter, place] = (*stamps, kwh)
+    return found
 
 
 def _step_of(timestamp: datetime) -> int:

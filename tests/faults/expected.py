@@ -37,9 +37,8 @@ class Expected:
         self._stack = stack
         self._records = records
         settings = stack.settings
+        self._before = before.readings
         versions = self._versions(settings.topic_postgre)
-        for key, version in before.readings.items():
-            versions.setdefault(key, set()).add(version)
         self._all_versions = versions
         self.readings: Table = {key: max(own) for key, own in versions.items()}
         self.revisions = {(*key, *v): 1 for key, own in versions.items() for v in own - {max(own)}}
@@ -65,11 +64,17 @@ class Expected:
                 r = json.loads(record.value)
                 place = (r["building_id"], r["meter"], moment(r["timestamp"]))
                 versions[place].add((moment(r["known_at"]), float(r["meter_reading"])))
+        for place, version in self._before.items():
+            versions[place].add(version)
         return versions
 
     def rings(self) -> Table:
-        """Newest version of every slot that the stream touched."""
-        return {key: max(own) for key, own in self._versions(self._stack.settings.topic_redis).items()}
+        """Every slot of every ring: the newest version of the newest reading that belongs there."""
+        newest: dict[tuple, tuple] = {}
+        for (building, meter, timestamp), own in self._versions(self._stack.settings.topic_redis).items():
+            slot = (building, meter, int(timestamp.timestamp()) // 3600 % self._stack.settings.ring_steps)
+            newest[slot] = max(newest.get(slot, ()), (timestamp, *max(own)))
+        return newest
 
     def known_at(self, then: datetime) -> Table:
         """What had become known by this moment of each reading."""

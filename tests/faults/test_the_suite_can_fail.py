@@ -3,7 +3,7 @@
 import random
 import time
 
-from tests.faults.checker import check
+from tests.faults.checker import SLOT, check
 from tests.faults.conftest import MARKS
 from tests.faults.faults import Fault, variant
 from tests.faults.publishing import PublishingThread
@@ -42,9 +42,12 @@ def test_the_checker_names_every_damage(make_stack, seed):
     for statement in DAMAGE:
         _execute(stack, statement)
     stack.redis.delete("energy:ring:0:0")
+    place = int(stream.start_of(0).timestamp()) // 3600 % stack.settings.ring_steps * SLOT.size
+    for ring in ("900:0", "1:0"):  # building 900 has nothing at that hour
+        stack.redis.setrange(f"energy:ring:{ring}", place, SLOT.pack(stream.start_of(0).timestamp() // 3600, 1.0, 1.0))
     findings, _, _ = check(stack, before)
     found = {(kind, table) for kind in ("lost", "doubled", "wrong") for table in getattr(findings, kind)}
-    assert found >= {*DAMAGE.values(), ("lost", "rings")}
+    assert found >= {*DAMAGE.values(), ("lost", "rings"), ("doubled", "rings"), ("wrong", "rings")}
 
 
 def _execute(stack: Stack, statement: str) -> None:
