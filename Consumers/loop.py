@@ -24,7 +24,7 @@ from Consumers.batching import Batch, Buffer, Entry, Policy
 from Consumers.dead_letter_limit import DeadLetterLimit
 from Consumers.dead_letters import DeadLetters
 from Consumers.decoding import Decoder, Message, Partition
-from Consumers.measuring import note_stored
+from Consumers.measuring import note_lag, note_stored
 from Consumers.stall import StallDetector
 from Sensor_core.errors import FencedError, InvalidRecordError, RetriableError
 from Sensor_core.interval import Interval
@@ -110,6 +110,7 @@ class ConsumerLoop:
         self._buffer = Buffer(policy, interval)
         self._unpositioned: set[Partition] = set()
         self._new_from: dict[Partition, int] = {}
+        self._stored: dict[Partition, int] = {}
         self._writing: Future[Batch] | None = None
         self._asked: Future[Any] | None = None
         self._given_up = Stop()
@@ -139,6 +140,7 @@ class ConsumerLoop:
         for partition, messages in polled.items():
             self._read((partition.topic, partition.partition), messages)
         self._settle()
+        note_lag(self._stored, self._consumer)
         HEALTH.ready(is_ready=not self._unpositioned and not self._is_retrying)
         self._write_if_due()
         self._breathe()
@@ -152,6 +154,7 @@ class ConsumerLoop:
             assigned, partitions = self._listener.events.get()
             for topic, partition in partitions:
                 self._buffer.drop((topic, partition))
+                self._stored.pop((topic, partition), None)
                 (self._unpositioned.add if assigned else self._unpositioned.discard)((topic, partition))
 
     def _position(self) -> None:
@@ -170,7 +173,7 @@ class ConsumerLoop:
             first = earliest[place]
             offset = first if position.next_offset is None else max(first, position.next_offset)
             is_there = offset <= ends[place]  # or else the topic is another one, all of it new
-            self._new_from[partition] = offset if is_there else 0
+            self._stored[partition] = self._new_from[partition] = offset if is_there else 0
             self._consumer.seek(place, max(first, offset - self._dead_letter_limit.look_back) if is_there else offset)
             self._buffer.start(partition, position.next_offset)
             self._decoder.set_clock(partition, position.clock)
@@ -275,7 +278,8 @@ class ConsumerLoop:
         except FencedError as error:
             self._fence(error)
             return
-        note_stored(batch, self._consumer)
+        note_stored(batch)
+        self._stored |= {p: span.end for p, span in batch.spans.items() if p in self._buffer.partitions}
         offsets = {
             TopicPartition(*partition): OffsetAndMetadata(span.end, "", -1)
             for partition, span in batch.spans.items()

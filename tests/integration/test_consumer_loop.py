@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from kafka import TopicPartition
+from prometheus_client import REGISTRY
 
 from Consumers import loop as loop_module
 from Consumers.batching import Policy
@@ -162,6 +163,23 @@ def test_a_store_that_was_away_gets_everything_once_it_is_back(settings, publish
         store.is_away = False
         wait_until(everything_is_there(store))
     assert_everything_is_stored_once(store, settings)
+
+
+def test_the_lag_is_told_while_the_store_is_away(settings, publisher, published, store):
+    def lag():
+        labels = {"topic": settings.topic_postgre, "partition": "0"}
+        return REGISTRY.get_sample_value("energy_lag_messages", labels)
+
+    stop = threading.Event()
+    with running(make_loop(settings, publisher, store, stop), stop):
+        wait_until(lambda: everything_is_there(store)() and lag() == 0)
+        store.is_away = True
+        for _ in range(3):
+            publisher.send(settings.topic_postgre, b"{}", key=None, schema=READING_SCHEMA, partition=0)
+        publisher.flush()
+        wait_until(lambda: lag() == 3)
+        store.is_away = False
+        wait_until(lambda: lag() == 0)
 
 
 class LostAnswer(MemoryStore):
