@@ -23,6 +23,8 @@ class Span:
     end: int
     first_read: int
     """Offset of the first message; above ``start`` where Kafka has deleted what lay between."""
+    arrived_ms: int = 0
+    """When the last message of it arrived in Kafka. [ms since 1970]"""
 
     @property
     def has_gap(self) -> bool:
@@ -171,7 +173,7 @@ class Buffer:
         start, first, end = self._next[partition], taken[0][0], taken[-1][0] + 1
         if start is not None and not start < self._deleted.get(partition, 0) <= first:
             first = start  # the offsets between the two were never messages
-        batch.spans[partition] = Span(start, end, first)
+        batch.spans[partition] = Span(start, end, first, taken[-1][1].timestamp)
         batch.records += [(message, record) for _, message, record in taken if not isinstance(record, str)]
         batch.refused += [(message, reason) for _, message, reason in taken if isinstance(reason, str)]
         ticks = [record.timestamp for _, _, record in taken if type(record) is Tick]

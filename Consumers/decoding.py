@@ -54,6 +54,8 @@ class Message(Protocol):
     topic: str
     partition: int
     offset: int
+    timestamp: int
+    """When it arrived in Kafka. [ms since 1970]"""
     key: bytes | None
     value: bytes | None
     headers: Headers

@@ -24,6 +24,7 @@ class StubMessage:
     value: bytes | None
     key: bytes | None = None
     headers: Sequence[tuple[str, bytes]] = ()
+    timestamp: int = 0
 
 
 def make_message(record: Reading | Tick, offset: int = 0, *, topic: str = "t", partition: int = 0) -> StubMessage:

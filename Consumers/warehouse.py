@@ -100,7 +100,7 @@ class Warehouse:
         for partition, span in sorted(batch.spans.items()):
             topic, number = partition
             arguments = {"topic": topic, "partition": number, "start": span.start, "end": span.end}
-            arguments |= {"clock": batch.clocks.get(partition)}
+            arguments |= {"clock": batch.clocks.get(partition), "arrived_s": span.arrived_ms / 1000}
             cursor.execute(statement("first_offset" if span.start is None else "move_offset"), arguments)
             if cursor.rowcount == 0:
                 if _is_stored(cursor, batch.spans):

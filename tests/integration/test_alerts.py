@@ -21,6 +21,10 @@ TROUBLES = {
         "energy-lag",
         "UPDATE consumer_offsets SET clock = clock - interval '7 hours' WHERE partition = 1 AND clock IS NOT NULL",
     ),
+    "all partitions fall behind": (
+        "energy-lag",
+        "UPDATE consumer_offsets SET arrived_at = stored_at - interval '7 hours'",
+    ),
     "forecasts fall behind": (
         "energy-lag",
         "DELETE FROM aggregate_forecasts WHERE issued_at > '2016-09-03 16:00Z'",

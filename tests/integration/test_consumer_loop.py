@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -328,6 +329,30 @@ def test_a_consumer_stops_cleanly_while_its_store_is_away(settings, publisher, p
     with running(make_loop(settings, publisher, store, stop), stop):
         wait_until(stop.is_set)
     store.is_away = False
+    assert store.records == []
+
+
+@pytest.mark.parametrize("call", ["positions", "limit", "write"])
+def test_a_consumer_polls_on_and_stops_in_time_while_its_store_hangs(settings, publisher, published, monkeypatch, call):
+    for name in ("ANSWER_WITHIN_S", "DRAIN_S", "GIVE_UP_AFTER_S"):
+        monkeypatch.setattr(loop_module, name, 0.2)
+    store, hanging, released, stop = MemoryStore(), threading.Event(), threading.Event(), threading.Event()
+
+    def hang(*_):
+        hanging.set()
+        released.wait()
+        raise RetriableError("the connection broke")
+
+    monkeypatch.setattr(store, call, hang)
+    loop = make_loop(settings, publisher, store, stop)
+    with running(loop, stop):
+        wait_until(hanging.is_set)
+        polled = Counter()
+        loop._heartbeat.beat = lambda: polled.update(turns=1)
+        wait_until(lambda: polled["turns"] > 5)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 5
+    released.set()
     assert store.records == []
 
 
