@@ -109,7 +109,6 @@ class ConsumerLoop:
         self._heartbeat = heartbeat
         self._buffer = Buffer(policy, interval)
         self._unpositioned: set[Partition] = set()
-        self._new_from: dict[Partition, int] = {}
         self._stored: dict[Partition, int] = {}
         self._writing: Future[Batch] | None = None
         self._asked: Future[Any] | None = None
@@ -173,7 +172,7 @@ class ConsumerLoop:
             first = earliest[place]
             offset = first if position.next_offset is None else max(first, position.next_offset)
             is_there = offset <= ends[place]  # or else the topic is another one, all of it new
-            self._stored[partition] = self._new_from[partition] = offset if is_there else 0
+            self._stored[partition] = offset if is_there else 0
             self._consumer.seek(place, max(first, offset - self._dead_letter_limit.look_back) if is_there else offset)
             self._buffer.start(partition, position.next_offset)
             self._decoder.set_clock(partition, position.clock)
@@ -182,7 +181,7 @@ class ConsumerLoop:
     def _read(self, partition: Partition, messages: list[Message]) -> None:
         if partition not in self._buffer.partitions:
             return
-        new_from = self._new_from.get(partition, 0)
+        new_from = self._stored.get(partition, 0)
         if messages and messages[0].offset < new_from:
             stored = [self._entry(message) for message in messages if message.offset < new_from]
             self._dead_letter_limit.look_at(partition[0], len(stored), sum(isinstance(e[2], str) for e in stored))

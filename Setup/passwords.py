@@ -8,6 +8,8 @@ from Setup.settings import Settings
 
 DEMONSTRATION: Final = "demo-"
 """What the passwords in `.env` begin with."""
+_GRAFANAS_OWN: Final = ("grafana_admin_password", "admin")
+"""The one that begins otherwise: everybody knows it from Grafana."""
 _NETWORK_OF_COMPOSE: Final = frozenset({"kafka", "kafka-2", "kafka-3", "postgres", "redis"})
 """Hosts in the network of docker-compose.yml, which publishes nothing beyond this machine."""
 
@@ -45,10 +47,13 @@ def is_this_machine(host: str) -> bool:
 
 def warning(settings: Settings) -> str | None:
     """What to say of the demonstration's passwords among the settings, if there are any."""
+    passwords = {
+        name: getattr(settings, name).get_secret_value() for name in Settings.model_fields if name.endswith("_password")
+    }
     known = [
         name.upper()
-        for name in Settings.model_fields
-        if name.endswith("_password") and getattr(settings, name).get_secret_value().startswith(DEMONSTRATION)
+        for name, password in passwords.items()
+        if password.startswith(DEMONSTRATION) or (name, password) == _GRAFANAS_OWN
     ]
     if not known:
         return None

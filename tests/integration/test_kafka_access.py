@@ -1,10 +1,12 @@
 """Kafka with SCRAM logins, rules and TLS: who gets in, and what each of the services' users may do, cell by cell."""
 
+import re
 import subprocess
 import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -54,18 +56,19 @@ pytestmark = [
 ]
 SERVICES = [user for user in KafkaUser if user is not KafkaUser.ADMIN]
 TOPICS = [f"topic_{name}" for name in ("postgre", "redis", "predictions", "weather", "anomalies", "dead_letters")]
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 GROUPS = (POSTGRES_GROUP, REDIS_GROUP)
-MATRIX = {  # r: may read, w: may write
-    KafkaUser.SENSOR: ("rw", "rw", "", "", "", ""),
-    KafkaUser.POSTGRES_CONSUMER: ("r", "", "r", "r", "r", "rw"),
-    KafkaUser.REDIS_CONSUMER: ("r", "r", "", "", "", "w"),
-    KafkaUser.PREDICTOR: ("r", "r", "w", "w", "w", ""),
+MATRIX = {
+    name: dict(zip(SERVICES, cells.replace(" ", "").split("|"), strict=True))
+    for name, cells in re.findall(
+        r"^\| (?:group )?`(TOPIC_\w+|\w+_consumer)` \|(.*)\|$", DOCUMENT.read_text().split("## Kafka")[1], re.MULTILINE
+    )
 }
-MEMBERS = {KafkaUser.POSTGRES_CONSUMER: POSTGRES_GROUP, KafkaUser.REDIS_CONSUMER: REDIS_GROUP}
+"""Topic's setting or group: what each user may do with it, r: read, w: write, by the document's table."""
 CELLS = [
     pytest.param(user, topic, may, id=f"{user.value[0]}-{topic}")
-    for user, row in MATRIX.items()
-    for topic, may in zip(TOPICS, row, strict=True)
+    for topic in TOPICS
+    for user, may in MATRIX[topic.upper()].items()
 ]
 
 
@@ -114,7 +117,7 @@ def test_a_user_is_a_member_of_its_own_group_only(secure, user, group):
     consumer = make_consumer(secure, group, user=user)
     consumer.subscribe([secure.topic_postgre])  # which each of them may read
     try:
-        if MEMBERS.get(user) == group:
+        if MATRIX[group][user]:
             poll_until_assigned(consumer)
             consumer.commit()
         else:

@@ -20,7 +20,7 @@ SINGLE, HIGHLY_AVAILABLE = ROOT / "docker-compose.yml", ROOT / "docker-compose.h
 REDIS_PASSWORDS = ("REDIS_PASSWORD", "REDIS_CONSUMER_REDIS_PASSWORD", "PREDICTOR_REDIS_PASSWORD")
 APPLICATIONS = {"setup", "sensor_publisher", "postgre_consumer", "redis_consumer", "predictor", "trainer"}
 STORES = {"kafka", "postgres", "redis"}
-SET_BY_COMPOSE = {"GRAFANA_PORT", "GRAFANA_ADMIN_USER", "GRAFANA_ADMIN_PASSWORD", "KAFKA_CLUSTER_ID"}
+SET_BY_COMPOSE = {"GRAFANA_PORT", "GRAFANA_ADMIN_USER", "KAFKA_CLUSTER_ID"}
 EXACT_TAG = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.-]+)?")
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)")
 
@@ -105,6 +105,14 @@ def test_an_application_is_no_root_and_cannot_change_its_image(name):
     assert service["init"] is True
     assert service["build"]["target"] in {"stream", "forecast"}
     assert service["environment"]["LOG_FORMAT"] == "json"
+
+
+def test_what_else_differs_stands_in_the_document_with_its_reason():
+    assert {name for name, service in services().items() if not service.get("read_only")} == {"kafka"}
+    capabilities = {name: " ".join(service["cap_add"]) for name, service in services().items() if "cap_add" in service}
+    assert capabilities == dict.fromkeys(("postgres", "redis"), "CHOWN DAC_OVERRIDE FOWNER SETGID SETUID")
+    reasons = (ROOT / "docs/security.md").read_text().split("## Containers")[1].split("\n## ")[0]
+    assert re.findall("^- (`.*?`(?: and `.*?`)?)", reasons, re.MULTILINE) == ["`postgres` and `redis`", "`kafka`"]
 
 
 @pytest.mark.parametrize("name", sorted(APPLICATIONS - {"setup"}))

@@ -36,6 +36,8 @@ def test_every_password_of_env_is_known_for_what_it_is():
     given = {name: value for name, value in dotenv_values(ROOT / ".env").items() if name.endswith("_PASSWORD")}
     assert len(given) >= 9
     assert {name for name, value in given.items() if not value.startswith(DEMONSTRATION)} == {"GRAFANA_ADMIN_PASSWORD"}
+    said = warning(Settings(_env_file=ROOT / ".env"))
+    assert not [name for name in given if name not in said]
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.0.1", "::1", "/run/postgresql", "postgres", "redis"])
