@@ -25,6 +25,7 @@ from Predictor.forecasting.model_store import load, save
 from Predictor.forecasting.total_model import TotalModel
 from Sensor_core.errors import BacktestError, EnergyError, ModelError
 from Sensor_core.interval import Interval
+from Setup.data_folder import DataFolder
 from Setup.options import positive
 from Setup.settings import load_settings
 from Training_scripts.backtesting.evaluation import PeerForecasts, compare, together
@@ -181,7 +182,9 @@ def _forecasts(
             part.add_done_callback(_advancing(progress, bar, size))
             parts.append(part)
     knowledge = [(_totals(model), fold.origins) for model, fold in zip(models, folds, strict=True)]
-    rolled = finish(history, knowledge, joined([part.result() for part in parts]))
+    sites = DataFolder(arguments.data, history.interval).sites.values()
+    limits_kw = {site.site_id: site.limit_kw for site in sites if site.limit_kw is not None}
+    rolled = finish(history, knowledge, joined([part.result() for part in parts]), limits_kw)
     return models, rolled, together([rival.result() for rival in rivals]) if rivals else None
 
 

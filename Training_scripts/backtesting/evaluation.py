@@ -8,11 +8,13 @@ import numpy as np
 
 from Predictor.forecasting.fallback import LADDER
 from Predictor.forecasting.snapshot import NO_SITE, Flags, Floats
+from Sensor_core.decision import WINDOWS_H
 from Sensor_core.interval import HORIZON_H
 from Training_scripts.backtesting.rolling import Rolled, whole_hours
 from Training_scripts.backtesting.totals import sums
 from Training_scripts.baselines import BASELINES
 from Training_scripts.dataset import EnergyHistory
+from Training_scripts.decision_scores import score_decisions
 from Training_scripts.scoring import ALL_LEADS, SCORED_LEADS_H, Score, score_by_lead, score_series
 from Training_scripts.validation import MODEL
 
@@ -190,6 +192,27 @@ def buildings_document(history: EnergyHistory, level: Level, rolled: Rolled) -> 
         }
         for row in range(len(meters))
     ]
+
+
+def decisions_document(history: EnergyHistory, origins: Sequence[int], rolled: Rolled) -> dict[str, Any]:
+    """How true peaks, limits and reserves were, by level and hours ahead; null where there is nothing to say."""
+    keys = rolled.total_site, rolled.total_meter
+    truths = sums(history, *keys, np.stack([history.truth(origin) for origin in origins]))
+    courses = {
+        (site, meter, origin): (truths[row, total], rolled.total_medians[row, total])
+        for row, origin in enumerate(origins)
+        for total, (site, meter) in enumerate(zip(*keys, strict=True))
+    }
+
+    def scores(window_h: int, *, of_grid: bool) -> dict[str, Any]:
+        chosen = [d for d in rolled.decisions if d.window_h == window_h and (d.site_id is None) == of_grid]
+        fields = asdict(score_decisions(chosen, courses, history.interval))
+        return {name: _plain(value) if isinstance(value, float) else value for name, value in fields.items()}
+
+    return {
+        level: {str(window_h): scores(window_h, of_grid=level == "grid") for window_h in WINDOWS_H}
+        for level in LEVELS[1:3]
+    }
 
 
 def _plain(value: float) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 from Predictor.forecasting.snapshot import Floats
 from Training_scripts.backtesting import plots
 from Training_scripts.backtesting.evaluation import PEER, Level
-from Training_scripts.backtesting.report_tables import accuracy, buildings, definitions, tiles
+from Training_scripts.backtesting.report_tables import accuracy, buildings, decisions, definitions, tiles
 from Training_scripts.backtesting.week import weeks
 from Training_scripts.baselines import BASELINES
 from Training_scripts.dataset import EnergyHistory
@@ -48,6 +48,7 @@ def report(
                 "An 80 % interval has to hold 80 % of what comes, at every lead time; a tenth lies on either side.",
                 plots.as_image(plots.calibration(document["by_lead"], document["share_below"]), "Calibration"),
             ),
+            _section("Peaks, limits, reserves", _DECISIONS, decisions(document["decisions"])),
             _section("By building", _BUILDINGS, _by_building(levels["meter"].labels, document["buildings"])),
             _section("What was run", "", definitions(document)),
         ]
@@ -65,6 +66,11 @@ _ACCURACY: Final = (
     "CVRMSE: root mean square error over the mean load, median over meters, sites or meter codes. RMSLE of kWh. "
     "Pinball: mean loss of the 10, 50 and 90 % quantiles over the mean load; a forecast without quantiles counts "
     "as a point. Skill: how much lower the CVRMSE is than the best baseline's. Totals count where all meters reported."
+)
+_DECISIONS: Final = (
+    "Of windows in which every interval is complete. Brier: mean squared error of the probability that the peak lies "
+    "in the hour that was named, or that the load passes the site's limit. What was said to be likely has to come as "
+    "often."
 )
 _BUILDINGS: Final = "Each dot is a meter, all lead times together; in the shaded half the model is better."
 

@@ -147,6 +147,35 @@ def _building_table(
     )
 
 
+def decisions(document: Mapping[str, Any]) -> str:
+    """Scores of decisions, and how often what was said to be so likely came."""
+    heads = ("", "windows", "peak hour, Brier", "peak inside 80 % interval", "limit, Brier", "reserve sufficed (95 %)")
+    cases = [
+        (f"{_CAPTIONS[level]}, next {window_h} h", scores)
+        for level, by_window in document.items()
+        for window_h, scores in by_window.items()
+    ]
+    rows = [
+        (name, f"{scores['decisions']:,}", _number(scores["peak_hour_brier"]), _percent(scores["peak_coverage"]),
+         _number(scores["limit_brier"]), _percent(scores["reserve_sufficed"]))
+        for name, scores in cases
+    ]  # fmt: skip
+    likely = [
+        (f"{name}: {event}", _percent(tenth["said"]), _percent(tenth["came"]), f"{tenth['cases']:,}")
+        for name, scores in cases
+        for event, tenths in (("peak hour", scores["peak_hour"]), ("limit passed", scores["limit"]))
+        for tenth in tenths
+    ]
+    reliability = _plain_table(("", "said", "came", "cases"), likely)
+    return f"{_plain_table(heads, rows)}<details><summary>Reliability by tenths</summary>{reliability}</details>"
+
+
+def _plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
 def definitions(document: Mapping[str, Any]) -> str:
     """Settings, data, models, timing and versions."""
     timing, data = document["timing"], document["data"]

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from Predictor.forecasting.fallback import LADDER
-from Training_scripts.backtesting.evaluation import PEER, buildings_document, score, scores_document
+from Training_scripts.backtesting.evaluation import PEER, buildings_document, decisions_document, score, scores_document
 from Training_scripts.backtesting.plan import origins_of
 from Training_scripts.backtesting.report import report
 from Training_scripts.backtesting.run import Run, UsedModel
@@ -38,6 +38,7 @@ def write_results(out: Path, run: Run, settings: Mapping[str, Any]) -> None:
         "warnings": [*run.notes, *flattered],
         "timing": _timing(run),
         **scores_document(scores, run.levels),
+        "decisions": decisions_document(run.history, origins_of(run.folds), run.rolled),
         "buildings": buildings_document(run.history, run.levels["meter"], run.rolled),
     }
     (out / "scores.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")

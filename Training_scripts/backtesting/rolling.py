@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from Predictor.forecasting.finishing import Finisher, Issue
 from Predictor.forecasting.forecaster import Forecaster, RawForecast
 from Predictor.forecasting.snapshot import Floats, Floats32, Snapshot, history_steps
 from Predictor.forecasting.total_model import TotalModel
+from Sensor_core.decision import Decision
 from Sensor_core.forecast import AGGREGATE_LEVELS, METER_LEVELS
 from Sensor_core.interval import HORIZON_H, Interval
 from Training_scripts.baselines import BASELINES
@@ -31,6 +33,7 @@ from Training_scripts.dataset import EnergyHistory
 _MOST_ORIGINS_A_TASK: Final = 16
 _TASKS_A_JOB: Final = 4
 _LEVELS: Final = [AGGREGATE_LEVELS.index(level) for level in METER_LEVELS]
+_MIDDLE: Final = AGGREGATE_LEVELS.index(0.5)
 _RUNG: Final = {quality: rung for rung, quality in enumerate(LADDER)}
 
 
@@ -59,6 +62,8 @@ class Rolled:
         totals: Quantiles of sites and the grid, shape ``(O, 3, G, 48)``. [kWh]
         total_site: Site of each total, None for the grid.
         total_meter: Meter code of each total.
+        total_medians: Of every step ahead, shape ``(O, G, horizon)``. [kWh]
+        decisions: Of all totals at all origins.
         baselines: Medians by the baseline's name, shape ``(O, M, 48)``; NaN where its past does not reach. [kWh]
         cpu_s: Processor time of the forecasts, without the baselines. [s]
     """
@@ -68,6 +73,8 @@ class Rolled:
     totals: Floats
     total_site: tuple[int | None, ...]
     total_meter: tuple[int, ...]
+    total_medians: Floats
+    decisions: Sequence[Decision]
     baselines: Mapping[str, Floats32]
     cpu_s: float
 
@@ -154,23 +161,33 @@ def joined(parts: Sequence[FirstPass]) -> FirstPass:
     )
 
 
-def finish(history: EnergyHistory, folds: Iterable[tuple[TotalModel, Sequence[int]]], first: FirstPass) -> Rolled:
+def finish(
+    history: EnergyHistory,
+    folds: Iterable[tuple[TotalModel, Sequence[int]]],
+    first: FirstPass,
+    limits_kw: Mapping[int, float],
+) -> Rolled:
     """The second pass.
 
     Args:
         history: What was forecast.
         folds: What each model knows of totals, and its origins, in order.
         first: The first pass at all of these origins.
+        limits_kw: Limits of sites that have one, by site id. [kW]
     """
     started = time.process_time()
     finisher, raw = Finisher(TotalModel()), iter(first.raw)
     issues = []
     for finisher.model, origins in folds:
         issues += [finisher.finish(history.snapshot(origin), next(raw)) for origin in origins]
-    return _rolled(issues, whole_hours(history.interval), first, first.cpu_s + time.process_time() - started)
+    made_at = datetime.now(UTC)
+    decisions = [decision for issue in issues for decision in issue.decisions(limits_kw, made_at)]
+    return _rolled(issues, decisions, whole_hours(history.interval), first, first.cpu_s + time.process_time() - started)
 
 
-def _rolled(issues: Sequence[Issue], hours: slice, first: FirstPass, cpu_s: float) -> Rolled:
+def _rolled(
+    issues: Sequence[Issue], decisions: Sequence[Decision], hours: slice, first: FirstPass, cpu_s: float
+) -> Rolled:
     totals = np.stack([np.moveaxis(issue.totals.quantiles[:, _LEVELS], 1, 0) for issue in issues])
     return Rolled(
         meters=np.stack([issue.meters.stacked() for issue in issues])[..., hours],
@@ -178,6 +195,8 @@ def _rolled(issues: Sequence[Issue], hours: slice, first: FirstPass, cpu_s: floa
         totals=totals[..., hours],
         total_site=issues[0].totals.site_id,
         total_meter=issues[0].totals.meter,
+        total_medians=np.stack([issue.totals.quantiles[:, _MIDDLE] for issue in issues]),
+        decisions=decisions,
         baselines=first.baselines,
         cpu_s=cpu_s,
     )

@@ -73,6 +73,22 @@ def test_every_meter_site_and_the_grid_has_a_row_at_every_origin_and_lead_time(o
     assert ((table["q10"] <= table["q50"]) & (table["q50"] <= table["q90"]) & (table["q10"] >= 0)).all()
 
 
+def test_peaks_limits_and_reserves_are_scored_where_a_window_is_complete(data, out, tmp_path):
+    limited = tmp_path / "data"
+    shutil.copytree(data, limited)
+    sites = pd.read_csv(limited / "sites.csv")
+    sites.assign(limit_kw=1.0).to_csv(limited / "sites.csv", index=False)
+    again(limited, tmp_path / "out", model=out / "models" / current_version(out / "models"))
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())["decisions"]
+    for level in ("site", "grid"):
+        assert 0 < scores[level]["48"]["decisions"] <= scores[level]["24"]["decisions"]
+        assert 0 <= scores[level]["24"]["peak_hour_brier"] <= 1
+    assert scores["site"]["24"]["limit_brier"] == 0, "a kilowatt is always passed, and was said to be"
+    assert [tenth["came"] for tenth in scores["site"]["24"]["limit"]] == [1.0]
+    assert scores["grid"]["24"]["limit_brier"] is None
+    assert "Peaks, limits, reserves" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_totals_are_their_meters_of_one_code_and_the_grid_has_no_site(out):
     table = forecasts(out)
     meters = table[table["level"] == "meter"]
