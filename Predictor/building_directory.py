@@ -1,6 +1,7 @@
 """Metadata of all sites and buildings, as Redis has it now; a building without any stands on a site of its own."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from Predictor.forecasting.snapshot import NOWHERE, Meters, Sites
 from Sensor_core.building import Building, Site
@@ -16,6 +17,7 @@ class BuildingDirectory:
         self._client = client
         self._document: bytes | None = None
         self._buildings: dict[int, Building] = {}
+        self._retired: dict[tuple[int, int], datetime] = {}
         self._keys: list[tuple[int, int]] | None = None
         self._meters: Meters | None = None
         self.known_sites: list[Site] = []
@@ -40,6 +42,7 @@ class BuildingDirectory:
             self.known_sites = metadata.sites
             self.sites = Sites.of([*metadata.sites, NOWHERE])
             self._buildings = {building.building_id: building for building in metadata.buildings}
+            self._retired = {(building_id, meter): at for building_id, meter, at in metadata.retired}
             self._document, self._keys = document, None
         return is_new
 
@@ -53,6 +56,10 @@ class BuildingDirectory:
             }
             self._keys, self._meters = list(keys), Meters.of(keys, buildings, self.sites)
         return self._meters
+
+    def retired(self, moment: datetime) -> set[tuple[int, int]]:
+        """Meters of which no readings are expected from this moment on."""
+        return {meter for meter, at in self._retired.items() if at <= moment}
 
     @property
     def limits_kw(self) -> dict[int, float]:

@@ -89,10 +89,8 @@ class PredictionProcessing:
             FencedError: Another predictor has processed it meanwhile.
         """
         self._model.refresh()
-        if self._directory.refresh() or self._weather is None:
-            self._weather = self._measurements()
         filling = filling_that_closed(self._client, hour)
-        snapshot = self._snapshot(hour, self._weather)
+        snapshot = self.snapshot(hour)
         if filling_that_closed(self._client, hour) != filling:
             raise RetriableError("Redis was emptied while it was read")
         if not len(snapshot.meters):
@@ -113,14 +111,18 @@ class PredictionProcessing:
         self._issuer.remember(hour.step, snapshot.meters, issue.meters)
         return len(snapshot.meters)
 
-    def _measurements(self) -> WeatherMeasurements:
-        sites, topic = self._directory.known_sites, self._settings.topic_weather
-        return WeatherMeasurements(weather_source(self._settings, sites), sites, self._publisher, topic, self._interval)
+    def snapshot(self, hour: ClosedHour) -> Snapshot:
+        """All that the forecasts of an hour may know; publishes what is new of its weather.
 
-    def _snapshot(self, hour: ClosedHour, measurements: WeatherMeasurements) -> Snapshot:
-        past = self._rings.read(hour.step, hour.known_at)
+        Raises:
+            RetriableError: A server does not answer.
+        """
         directory = self._directory
-        weather = measurements.take(hour.step, hour.known_at)
+        if directory.refresh() or self._weather is None:
+            self._weather = self._measurements()
+        retired = directory.retired(self._interval.end_of(hour.step))
+        past = self._rings.read(hour.step, hour.known_at).without(retired)
+        weather = self._weather.take(hour.step, hour.known_at)
         return Snapshot(
             origin=hour.step,
             interval=self._interval,
@@ -130,6 +132,10 @@ class PredictionProcessing:
             weather=_with_nowhere(weather.observed),
             weather_forecast=_with_nowhere(weather.forecast),
         )
+
+    def _measurements(self) -> WeatherMeasurements:
+        sites, topic = self._directory.known_sites, self._settings.topic_weather
+        return WeatherMeasurements(weather_source(self._settings, sites), sites, self._publisher, topic, self._interval)
 
 
 def _with_nowhere(weather: Floats32) -> Floats32:

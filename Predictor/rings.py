@@ -1,7 +1,8 @@
 """Reads the history rings of all meters at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Self
 
 import numpy as np
 
@@ -22,6 +23,11 @@ class Past:
 
     meters: list[tuple[int, int]]
     readings_kwh: Floats
+
+    def without(self, meters: set[tuple[int, int]]) -> Self:
+        """Leave out some meters."""
+        kept = [row for row, meter in enumerate(self.meters) if meter not in meters]
+        return replace(self, meters=[self.meters[row] for row in kept], readings_kwh=self.readings_kwh[kept])
 
 
 class Rings:

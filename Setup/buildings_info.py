@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in lower case
 from psycopg2.extras import RealDictCursor, execute_values
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from Sensor_core.building import KWH_PER_UNIT, M2_PER_SQUARE_FOOT, Building, Meter, Site
 from Setup.data_folder import DataFolder
@@ -19,12 +19,19 @@ SLOT: Final = np.dtype([("step", "<f8"), ("known_at", "<f8"), ("kwh", "<f8")])
 
 
 class Metadata(BaseModel):
-    """What Redis holds of sites and buildings."""
+    """What Redis holds of sites and buildings.
+
+    Attributes:
+        sites: All sites.
+        buildings: All buildings.
+        retired: Building id and meter code of each retired meter, and from when on no readings are expected.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     sites: list[Site]
     buildings: list[Building]
+    retired: list[tuple[int, int, AwareDatetime]] = []
 
 
 def upload_metadata(connection: Connection, folder: DataFolder) -> None:
@@ -78,11 +85,14 @@ def _upsert(cursor: Any, table: str, columns: str, rows: Sequence[tuple[object, 
 
 
 def read_metadata(connection: Connection) -> Metadata:
-    """Sites and buildings as Postgres has them, by id."""
+    """Sites, buildings and retired meters as Postgres has them, by id."""
     with connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute("SELECT * FROM sites ORDER BY site_id")
         sites = [Site.model_validate(row) for row in cursor.fetchall()]
         cursor.execute(
             "SELECT *, floor_area_m2 / %s AS square_feet FROM buildings ORDER BY building_id", (M2_PER_SQUARE_FOOT,)
         )
-        return Metadata(sites=sites, buildings=[Building.model_validate(row) for row in cursor.fetchall()])
+        buildings = [Building.model_validate(row) for row in cursor.fetchall()]
+        cursor.execute("SELECT building_id, meter, retired_at FROM meters WHERE retired_at IS NOT NULL ORDER BY 1, 2")
+        retired = [(row["building_id"], row["meter"], row["retired_at"]) for row in cursor.fetchall()]
+        return Metadata(sites=sites, buildings=buildings, retired=retired)

@@ -39,9 +39,7 @@ def predictor(settings, postgres, redis_client, data):
     load_history(postgres, folder)
     fill_cache(settings, redis_client)
     with closing(Publisher(settings, "test", Stop())) as publisher:
-        processing = PredictionProcessing(settings, redis_client, publisher)
-        processing._directory.refresh()
-        yield processing
+        yield PredictionProcessing(settings, redis_client, publisher)
 
 
 def test_the_backtest_gives_the_numbers_that_the_predictor_issues(predictor, settings, data, tmp_path, monkeypatch):
@@ -55,7 +53,7 @@ def test_the_backtest_gives_the_numbers_that_the_predictor_issues(predictor, set
     tried = pd.read_parquet(out / "forecasts.parquet")
 
     hour = ClosedHour(b"", origin, interval.end_of(origin))
-    snapshot = predictor._snapshot(hour, predictor._measurements())
+    snapshot = predictor.snapshot(hour)
     forecaster = Forecaster.load(out / "models")
     finisher = predictor._learned.finisher(forecaster.total_model, origin)
     issued = finisher.finish(snapshot, forecaster.raw(snapshot)).meters
@@ -66,6 +64,22 @@ def test_the_backtest_gives_the_numbers_that_the_predictor_issues(predictor, set
         assert np.array_equal(meters[name].to_numpy(), issued.stacked()[index].ravel().astype(np.float64))
     assert meters["quality"].tolist() == np.repeat(issued.quality, 48).tolist()
     assert "full" in issued.quality
+
+
+def test_a_retired_meter_is_in_no_forecast_from_its_last_interval_on(predictor, settings, postgres, redis_client, data):
+    newest = newest_of_history(data, settings.interval)
+    hours = [ClosedHour(b"", step, settings.interval.end_of(step)) for step in (newest - 1, newest)]
+    building_id, *others = predictor.snapshot(hours[1]).meters.building_id.tolist()
+    with postgres, postgres.cursor() as cursor:
+        cursor.execute(
+            "UPDATE meters SET retired_at = %s WHERE (building_id, meter) = (SELECT min(building_id), 0 FROM meters)",
+            (hours[1].known_at,),
+        )
+    fill_cache(settings, redis_client)
+    before, after = (predictor.snapshot(hour) for hour in hours)
+    assert before.meters.building_id.tolist() == [building_id, *others]
+    assert after.meters.building_id.tolist() == others
+    assert len(after.readings_kwh) == len(others)
 
 
 def newest_of_history(data, interval):
