@@ -35,6 +35,9 @@ QUANTITY_NAMES: Final = tuple(quantity.name for quantity in QUANTITIES)
 OBSERVATION_SCHEMA: Final = b"weather_observation.v1"
 FORECAST_SCHEMA: Final = b"weather_forecast.v1"
 
+FORECAST_LASTS_H: Final = 6
+"""How long a forecast has to do while its provider is out. [h]"""
+
 SiteId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 SourceName = Annotated[str, msgspec.Meta(min_length=1, max_length=60, pattern="^[^\\x00]*$")]
 

@@ -26,6 +26,7 @@ from Sensor_core.building import Building, Site
 from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import SECONDS_PER_HOUR, Interval
 from Sensor_core.weather import QUANTITY_NAMES
+from Training_scripts.weather_versions import NO_ISSUED_WEATHER, NO_LATE_WEATHER, IssuedWeather, LateWeather
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ class EnergyHistory:
         readings_kwh: Shape ``(M, T)``; NaN where missing. [kWh]
         weather: Observed weather by hour, shape ``(S, hours of T, 7)``; NaN where missing.
         late: What was known when of readings that came late or were corrected; ``readings_kwh`` has the last word.
+        late_weather: The same of observed weather.
+        issued_weather: Forecasts that a provider issued; where there is none, they are made from what was observed.
     """
 
     interval: Interval
@@ -89,6 +92,8 @@ class EnergyHistory:
     readings_kwh: Floats
     weather: Floats32
     late: LateVersions = field(default_factory=_no_late_versions)
+    late_weather: LateWeather = NO_LATE_WEATHER
+    issued_weather: IssuedWeather = NO_ISSUED_WEATHER
 
     @property
     def stop(self) -> int:
@@ -96,9 +101,10 @@ class EnergyHistory:
         return self.first + len(self.readings_kwh.T)
 
     def snapshot(self, origin: int) -> Snapshot:
-        """Show what was known at ``origin``, and nothing later; weather forecasts are made from it."""
+        """Show what was known at ``origin``, and nothing later."""
         begin = max(0, origin - self.first + 1 - history_steps(self.interval))
         observed = self._observed_before(origin + 1)[:, -WEATHER_HISTORY_H:]
+        hour, known = origin // self.interval.steps_per_hour, self._newest_hour_over(origin + 1)
         return Snapshot(
             origin=origin,
             interval=self.interval,
@@ -106,7 +112,7 @@ class EnergyHistory:
             sites=self.sites,
             readings_kwh=self._known_before(origin + 1)[:, begin:],
             weather=observed,
-            weather_forecast=outlook(observed),
+            weather_forecast=self.issued_weather.instead_of(outlook(observed), hour, known),
         )
 
     def until(self, step: int) -> Self:
@@ -116,6 +122,8 @@ class EnergyHistory:
             readings_kwh=self._known_before(step),
             weather=self._observed_before(step),
             late=self.late.where((self.late.step < step) & self._known_when_began(step)),
+            late_weather=self.late_weather.where(self.late_weather.known_at(step * self.interval.seconds)),
+            issued_weather=self.issued_weather.until(self._newest_hour_over(step)),
         )
 
     def since(self, step: int) -> Self:
@@ -145,11 +153,17 @@ class EnergyHistory:
     def _observed_before(self, step: int) -> Floats32:
         """Weather of the hours that begin before ``step``; one that is not over by then is not known yet."""
         over, more = divmod(step - self.first, self.interval.steps_per_hour)
+        first_hour = self.first // self.interval.steps_per_hour
         weather = self.weather[:, : over + (more > 0)]
+        weather = self.late_weather.as_known(weather, first_hour, step * self.interval.seconds)
         if more:
             weather = weather.copy()
             weather[:, over:] = np.nan
         return weather
+
+    def _newest_hour_over(self, step: int) -> int:
+        """The newest hour that is over when ``step`` begins, in hours since 1970."""
+        return step // self.interval.steps_per_hour - 1
 
     def _known_when_began(self, step: int) -> Flags:
         return self.late.known_s <= step * self.interval.seconds + GRACE_S

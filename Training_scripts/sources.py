@@ -1,20 +1,25 @@
 """Where the past comes from: a data folder, or the warehouse."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, LiteralString
 
+import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in lower case
 
-from Sensor_core.interval import Interval
+from Predictor.forecasting.snapshot import Ints, Sites
+from Predictor.forecasting.weather_outlook import OUTLOOK
+from Sensor_core.interval import HORIZON_H, SECONDS_PER_HOUR, Interval
 from Sensor_core.weather import QUANTITY_NAMES
 from Setup.buildings_info import read_metadata
 from Setup.data_folder import DataFolder
-from Training_scripts.dataset import EnergyHistory, energy_history
+from Training_scripts.dataset import EnergyHistory, energy_history, epoch_seconds
+from Training_scripts.weather_versions import IssuedWeather, LateWeather
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +31,16 @@ _FIRST_OF_NEWEST: Final = """
 SELECT max("timestamp") - %(step)s * (%(most)s / greatest(count(*), 1)) FROM latest_readings
 """
 _WEATHER: Final = """
-SELECT site_id, "timestamp", air_temperature_c, dew_temperature_c, cloud_coverage_oktas, precipitation_mm,
+SELECT site_id, "timestamp", known_at, air_temperature_c, dew_temperature_c, cloud_coverage_oktas, precipitation_mm,
        sea_level_pressure_hpa, wind_direction_deg, wind_speed_m_s
-FROM weather WHERE "timestamp" > %(after)s
+FROM (TABLE weather_revisions UNION ALL TABLE weather) versions WHERE "timestamp" > %(after)s
+ORDER BY known_at
+"""
+_FORECAST_ROWS: Final = 5_000
+_WEATHER_FORECASTS: Final = """
+SELECT site_id, issued_at AS "timestamp", air_temperature_c, dew_temperature_c, cloud_coverage_oktas,
+       precipitation_mm, sea_level_pressure_hpa, wind_direction_deg, wind_speed_m_s
+FROM weather_forecasts WHERE issued_at > %(after)s AND source <> %(outlook)s ORDER BY issued_at
 """
 
 
@@ -62,10 +74,48 @@ def history_of_warehouse(connection: Connection, interval: Interval, most: int |
     """
     metadata = read_metadata(connection)
     buildings = {building.building_id: building for building in metadata.buildings}
-    span = {"after": _first_of_newest(connection, interval, most)}
-    weather = pd.concat(_chunks(connection, _WEATHER, span, ("site_id", "timestamp", *QUANTITY_NAMES)))
-    names = ("building_id", "meter", "timestamp", "meter_reading_kwh", "known_at")
-    return energy_history(interval, metadata.sites, buildings, _chunks(connection, _READINGS, span, names), weather)
+    span: dict[str, object] = {"after": _first_of_newest(connection, interval, most)}
+    weather = pd.concat(_chunks(connection, _WEATHER, span, ("site_id", "timestamp", "known_at", *QUANTITY_NAMES)))
+    columns = ("building_id", "meter", "timestamp", "meter_reading_kwh", "known_at")
+    history = energy_history(
+        interval, metadata.sites, buildings, _chunks(connection, _READINGS, span, columns), weather
+    )
+    # Those of the outlook are left out: it is made anew from what was observed.
+    others = {**span, "outlook": OUTLOOK}
+    forecasts = _chunks(
+        connection, _WEATHER_FORECASTS, others, ("site_id", "timestamp", *QUANTITY_NAMES), _FORECAST_ROWS
+    )
+    return replace(
+        history,
+        late_weather=_late_weather(weather, history.sites),
+        issued_weather=_issued_weather(forecasts, history.sites),
+    )
+
+
+def _late_weather(versions: pd.DataFrame, sites: Sites) -> LateWeather:
+    site, hour, rows = _of_known_sites(versions, sites)
+    values = rows[list(QUANTITY_NAMES)].to_numpy(dtype=np.float32)
+    return LateWeather.among(LateWeather(site, hour, epoch_seconds(rows["known_at"]), values))
+
+
+def _issued_weather(chunks: Iterable[pd.DataFrame], sites: Sites) -> IssuedWeather:
+    parts = [_forecasts(chunk, sites) for chunk in chunks]
+    joined = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(IssuedWeather))
+    return IssuedWeather(*joined)
+
+
+def _forecasts(rows: pd.DataFrame, sites: Sites) -> IssuedWeather:
+    site, hour, rows = _of_known_sites(rows, sites)
+    courses = [np.array(rows[name].to_list(), dtype=np.float32) for name in QUANTITY_NAMES]
+    return IssuedWeather(site, hour, np.stack(courses, axis=-1).reshape(len(rows), HORIZON_H, len(QUANTITY_NAMES)))
+
+
+def _of_known_sites(rows: pd.DataFrame, sites: Sites) -> tuple[Ints, Ints, pd.DataFrame]:
+    """Position of the site, and hour since 1970, of the rows whose site is known."""
+    place = {site_id: index for index, site_id in enumerate(sites.site_id)}
+    rows = rows[rows["site_id"].isin(list(place))]
+    site = np.asarray(rows["site_id"].map(place), dtype=np.int64)
+    return site, epoch_seconds(rows["timestamp"]) // SECONDS_PER_HOUR, rows
 
 
 def _first_of_newest(connection: Connection, interval: Interval, most: int | None) -> datetime:
@@ -76,16 +126,21 @@ def _first_of_newest(connection: Connection, interval: Interval, most: int | Non
 
 
 def _chunks(
-    connection: Connection, query: LiteralString, span: Mapping[str, datetime], names: tuple[str, ...]
+    connection: Connection,
+    query: LiteralString,
+    span: Mapping[str, object],
+    names: tuple[str, ...],
+    most: int | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Rows of a large table, a frame at a time, at least an empty one."""
+    size = most or _CHUNK_ROWS
     with connection.cursor(name="training") as cursor:
-        cursor.itersize = _CHUNK_ROWS
+        cursor.itersize = size
         cursor.execute(query, span)
         while True:
-            rows = cursor.fetchmany(_CHUNK_ROWS)
+            rows = cursor.fetchmany(size)
             yield _frame(rows, names)
-            if len(rows) < _CHUNK_ROWS:
+            if len(rows) < size:
                 return
 
 

@@ -20,18 +20,15 @@ from Sensor_core.building import Site
 from Sensor_core.errors import EnergyError, InvalidRecordError
 from Sensor_core.interval import HORIZON_H, SECONDS_PER_HOUR
 from Sensor_core.reading import UNDECODABLE
-from Sensor_core.weather import QUANTITIES, Quantity
+from Sensor_core.weather import FORECAST_LASTS_H, QUANTITIES, Quantity
 
 logger = logging.getLogger(__name__)
 
 OPEN_METEO: Final = "open-meteo"
 """Name of this source in observations and forecasts."""
 
-CACHE_H: Final = 6
-"""How long an answer has to do while the provider is out. [h]"""
-
 SITES_PER_REQUEST: Final = 100
-_FORECAST_H: Final = HORIZON_H + CACHE_H
+_FORECAST_H: Final = HORIZON_H + FORECAST_LASTS_H
 _HOURS: Final = WEATHER_HISTORY_H + _FORECAST_H
 
 
@@ -120,7 +117,7 @@ class OpenMeteoWeather:
         known = closed_hour(known_at)
         self._refresh(known)
         answer = self._answer
-        if answer is None or not known - CACHE_H <= answer.hour <= known:
+        if answer is None or not known - FORECAST_LASTS_H <= answer.hour <= known:
             return NoWeather(len(self._sites)).read(hour, known_at)
         return SiteWeather(
             observed=answer.weather.observed(hour, answer.hour),

@@ -1,10 +1,12 @@
 """What training reads from a real Postgres, as the trainer's own role."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
+from Consumers.statements import statement
 from Predictor.forecasting.snapshot import PRIMARY_USES
 from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import Interval
@@ -25,6 +27,18 @@ FROM unnest(ARRAY[1, 2, 77]) AS building,
      generate_series(timestamptz '2016-09-01 00:00Z', '2016-09-01 05:00Z', interval '1 hour') AS hour;
 INSERT INTO weather (site_id, "timestamp", known_at, source, air_temperature_c, wind_speed_m_s)
 VALUES (9, '2016-09-01 02:00Z', '2016-09-01 03:00Z', 'test', 21.5, 3);
+"""
+FORECASTS = """
+INSERT INTO weather_forecasts
+SELECT site, '2016-09-01 02:00Z', source, array_fill(air_c::real, '{48}'), nothing, nothing, nothing, nothing, nothing,
+       nothing
+FROM (VALUES (9, 'open-meteo', 18), (9, 'replay:damped persistence', 1), (5, 'open-meteo', 2))
+         AS v (site, source, air_c),
+     (SELECT array_fill(NULL::real, '{48}') AS nothing) AS n;
+"""
+REVISED = """
+INSERT INTO staged_weather (site_id, "timestamp", known_at, source, air_temperature_c)
+VALUES (9, '2016-09-01 02:00Z', '2016-09-01 06:00Z', 'test', 25.0);
 """
 
 
@@ -48,6 +62,25 @@ def test_training_reads_all_that_the_warehouse_holds_of_known_buildings(trainer,
     assert np.array_equal(history.meters.floor_area_m2, np.array([500, np.nan], dtype=np.float32), equal_nan=True)
     assert history.weather[1, 2, [0, 6]].tolist() == [21.5, 3]
     assert np.isnan(history.weather).sum() == history.weather.size - 2
+
+
+def test_training_sees_the_weather_as_it_was_known_and_forecast(trainer, settings, postgres):
+    with postgres.cursor() as cursor:
+        cursor.execute(CONTENT)
+        cursor.execute(FORECASTS)
+    with closing(connect(settings, Role.POSTGRES_CONSUMER)) as consumer, consumer, consumer.cursor() as cursor:
+        cursor.execute(statement("create_staging"))
+        cursor.execute(REVISED)
+        cursor.execute(statement("store_weather"))
+    history = history_of_warehouse(trainer, Interval())
+    origin = history.first + 2
+    assert history.weather[1, 2, 0] == 25.0
+    assert history.snapshot(origin).weather[1, -1, [0, 6]].tolist() == [21.5, 3]
+    assert history.snapshot(origin + 3).weather[1, -4, 0] == 25.0
+    forecast = history.snapshot(origin).weather_forecast
+    assert forecast[1, :, 0].tolist() == [18.0] * 48
+    assert np.isnan(forecast[1, :, 1:]).all()
+    assert np.isnan(forecast[0]).all(), "nobody's, and nothing observed to make one from"
 
 
 def test_an_empty_warehouse_is_an_error_in_words(trainer):

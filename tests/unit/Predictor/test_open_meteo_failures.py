@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from Predictor.forecasting.snapshot import WEATHER_HISTORY_H
-from Predictor.weather_sources.open_meteo import CACHE_H, OpenMeteoWeather
+from Predictor.weather_sources.open_meteo import OpenMeteoWeather
+from Sensor_core.weather import FORECAST_LASTS_H
 from tests.unit.Predictor.open_meteo_provider import (
     BERLIN,
     HURRIED,
@@ -153,7 +154,7 @@ def test_an_older_answer_has_to_do_during_an_outage_and_keeps_its_time_of_issue(
     fetched_at = provider.now
     read_hour(source, provider)
     provider.plan = [status(503)] * 100
-    for later in range(1, CACHE_H + 1):
+    for later in range(1, FORECAST_LASTS_H + 1):
         provider.now = fetched_at + timedelta(hours=later)
         weather = read_hour(source, provider)
         assert weather.issued_hour == NEWEST
@@ -161,7 +162,7 @@ def test_an_older_answer_has_to_do_during_an_outage_and_keeps_its_time_of_issue(
         assert np.isnan(weather.observed[:, -later:]).all()
         assert weather.observed[0, -later - 1, 0] == truth("temperature_2m", BERLIN.latitude, NEWEST)
         assert weather.forecast[0, -1, 0] == truth("temperature_2m", BERLIN.latitude, NEWEST + later + 48)
-    provider.now = fetched_at + timedelta(hours=CACHE_H + 1)
+    provider.now = fetched_at + timedelta(hours=FORECAST_LASTS_H + 1)
     assert is_unknown(read_hour(source, provider))
     provider.plan = []
     assert not is_unknown(read_hour(source, provider))
