@@ -1,7 +1,8 @@
 """The ladder: every meter gets a forecast, however little is known of it.
 
 Full model, model without weather, the meter's own profile, persistence, its peers: each step needs less
-than the one before, and a forecast's ``quality`` names the step that made it.
+than the one before, and a forecast's ``quality`` names the step that made it. A meter in its first day goes
+half way along with its peers.
 """
 
 import warnings
@@ -29,6 +30,13 @@ _LEAST_SPREAD: Final = 0.05
 _PERSISTENCE_SPREAD: Final = 0.3
 _STANDSTILL_SPREAD: Final = 0.05
 _PEERS_LOW, _PEERS_HIGH = 0.3, 2.5
+_MOVED_LOW, _MOVED_HIGH = 0.5, 1.7
+_READING_HALF_LIFE_H: Final = 8.0
+"""Age at which a reading of a meter's first day counts half. [h]"""
+_PEERS_SHARE: Final = 0.5
+"""How far a meter in its first day is expected to go along with its peers, in the long run."""
+_PEERS_AFTER_H: Final = 4.0
+_MOST_MOVE: Final = 5.0
 
 INTENSITY_KWH_PER_M2: Final = (0.017, 0.020, 0.020, 0.012)
 """An hour's energy of a commercial building by meter code, where not even a peer is known. [kWh/m²]
@@ -71,6 +79,14 @@ def without_model(snapshot: Snapshot, features: FeatureMatrix) -> tuple[Floats32
         quantiles[:, usable] = forecast[:, usable]
         step[usable] = rung
     unknown = step == PEERS
+    for row in np.flatnonzero((step == PERSISTENCE) & (features.still_h < STANDSTILL_H) & (features.reading_kwh > 0)):
+        known, site = step == PROFILE, snapshot.meters.site
+        near = _alike(snapshot.meters, known & (site == site[row]), int(row))
+        peers = near if near.any() else _alike(snapshot.meters, known, int(row))
+        course = _moved_with_peers(snapshot, features.reading_kwh[row], quantiles[1], int(row), peers)
+        if course is not None:
+            quantiles[:, row] = np.outer([_MOVED_LOW, 1, _MOVED_HIGH], course)
+            step[row] = PEERS
     if unknown.any():
         middle = _peers(snapshot.meters, quantiles[1], unknown, snapshot.interval.steps_per_hour)
         quantiles[:, unknown] = np.stack([_PEERS_LOW * middle, middle, _PEERS_HIGH * middle])
@@ -99,13 +115,40 @@ def _persistence(features: FeatureMatrix) -> Floats32:
     return np.repeat(course[:, :, None], features.anchor_kwh.shape[1], axis=2).astype(np.float32)
 
 
+def _moved_with_peers(
+    snapshot: Snapshot, reading_kwh: float, middle: Floats32, row: int, peers: Flags
+) -> Floats32 | None:
+    """Move a meter's first readings half as far as its peers move from those hours on; None if no peer says how."""
+    per_hour = snapshot.interval.steps_per_hour
+    day = np.s_[-snapshot.interval.steps_per_day :]
+    own, theirs, level = snapshot.readings_kwh[row, day], snapshot.readings_kwh[peers, day], middle[peers].mean(axis=1)
+    weight = np.where(own > 0, np.power(0.5, np.arange(len(own))[::-1] / per_hour / _READING_HALF_LIFE_H), 0)
+    known = ~np.isnan(theirs) * weight
+    usable = (level > 0) & known.any(axis=1)
+    if not usable.any():
+        return None
+    now = (np.nan_to_num(theirs) * known)[usable].sum(axis=1) / level[usable]
+    then = (middle[peers][usable] / level[usable, None]).mean(axis=0)
+    if not now.any():
+        return None
+    usual = np.nan_to_num(own) @ weight / weight.sum()
+    moved = usual * np.clip(then * known[usable].sum() / now.sum(), 0, _MOST_MOVE)
+    share = _PEERS_SHARE * (1 - np.exp(-np.arange(1, len(moved) + 1) / per_hour / _PEERS_AFTER_H))
+    return np.asarray(reading_kwh + share * (moved - reading_kwh), dtype=np.float32)
+
+
+def _alike(meters: Meters, known: Flags, row: int) -> Flags:
+    """Other meters of the same code, of the same use if there are any."""
+    peers = known & (meters.meter == meters.meter[row])
+    alike: Flags = peers & (meters.primary_use == meters.primary_use[row])
+    return alike if alike.any() else peers
+
+
 def _peers(meters: Meters, middle: Floats32, unknown: Flags, steps_per_hour: int) -> Floats32:
-    """Median course of meters of the same code, of the same use if there are any, by floor area."""
+    """Median course of peers, by floor area."""
     courses = np.empty((int(unknown.sum()), middle.shape[1]), dtype=np.float32)
-    for row, meter in enumerate(np.flatnonzero(unknown)):
-        peers = ~unknown & (meters.meter == meters.meter[meter])
-        alike = peers & (meters.primary_use == meters.primary_use[meter])
-        courses[row] = _course_of(meters, middle, alike if alike.any() else peers, int(meter), steps_per_hour)
+    for place, row in enumerate(np.flatnonzero(unknown)):
+        courses[place] = _course_of(meters, middle, _alike(meters, ~unknown, int(row)), int(row), steps_per_hour)
     return courses
 
 

@@ -149,6 +149,27 @@ def test_a_building_without_a_past_is_forecast_from_its_peers_by_floor_area(fore
     assert (forecast.q10[0] < forecast.q50[0]).all()
 
 
+@pytest.mark.parametrize("known", [1, 5, 23])
+def test_a_meter_in_its_first_day_goes_along_with_its_peers(forecaster, known):
+    night = ORIGIN + 29  # Monday, before six in London
+    full = make_snapshot(meters=16, origin=night, noise=0.01)
+    snapshot = with_readings(full, lambda readings: readings.__setitem__((1, slice(None, -known)), np.nan))
+    forecast = forecaster.forecast(snapshot)
+    truth = make_snapshot(meters=16, origin=night + 48, noise=0.0).readings_kwh[1, -48:]
+    persistence = snapshot.readings_kwh[1, -1]
+    assert forecast.quality[1] == "peers"
+    assert forecast.q50[1, 0] == pytest.approx(persistence, rel=0.3)
+    assert np.abs(forecast.q50[1] - truth).mean() < 0.75 * np.abs(persistence - truth).mean()
+
+
+def test_a_meter_that_fell_silent_in_its_first_day_stays_where_it_was(forecaster):
+    def last_heard_of_two_days_ago(readings):
+        readings[1, :-50] = readings[1, -45:] = np.nan
+
+    forecast = forecaster.forecast(with_readings(make_snapshot(), last_heard_of_two_days_ago))
+    assert forecast.quality[1] == "persistence"
+
+
 def test_the_first_hour_of_a_new_system_is_forecast_from_floor_area_alone():
     snapshot = make_snapshot(meters=2)
     unknown = replace(snapshot.meters, floor_area_m2=np.array([np.nan, 500.0], dtype=np.float32))
