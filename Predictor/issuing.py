@@ -53,9 +53,11 @@ def meter_forecasts(
 def aggregate_forecasts(
     totals: Totals, model: str, issued_at: datetime, made_at: datetime
 ) -> Iterator[AggregateForecast]:
-    """One message a site and meter code, and one a meter code for the grid."""
+    """One message a site and meter code, and one a meter code for the grid, where a meter is in it."""
     rows = zip(totals.site_id, totals.meter, totals.meters, totals.quantiles, strict=True)
     for site_id, meter, meters, quantiles in rows:
+        if not meters:
+            continue
         yield AggregateForecast(
             site_id=site_id, meter=int(meter), issued_at=issued_at, made_at=made_at, model=model,
             meters=int(meters), **dict(zip(AGGREGATE_QUANTILES, _courses(quantiles), strict=True)),

@@ -31,7 +31,7 @@ class Issued:
 def decide(
     totals: Totals, courses: Iterator[Floats], interval: Interval, limits_kw: Mapping[int, float], issued: Issued
 ) -> Iterator[Decision]:
-    """Look at each total's next 24 and 48 hours.
+    """Look at the next 24 and 48 hours of each total that has a meter.
 
     Args:
         totals: Forecasts of totals.
@@ -40,8 +40,10 @@ def decide(
         limits_kw: By site id; a limit is one on electricity. [kW]
         issued: What the decisions carry.
     """
-    rows = zip(totals.site_id, totals.meter, totals.quantiles[:, _MIDDLE], courses, strict=True)
-    for site_id, meter, median, course in rows:
+    rows = zip(totals.site_id, totals.meter, totals.meters, totals.quantiles[:, _MIDDLE], courses, strict=True)
+    for site_id, meter, meters, median, course in rows:
+        if not meters:
+            continue
         limit_kw = limits_kw.get(site_id) if site_id is not None and meter == ELECTRICITY else None
         for window_h in WINDOWS_H:
             steps = window_h * interval.steps_per_hour

@@ -91,7 +91,9 @@ class Finisher:
         if self.origin is not None and snapshot.origin < self.origin:
             raise ValueError(f"origin {snapshot.origin} comes after {self.origin}: a second pass goes in order")
         interval = snapshot.interval
-        hierarchy = Hierarchy.of(snapshot.meters, snapshot.sites)
+        # A meter that was not heard of for five weeks, or never, may be gone: it is in no total.
+        heard_of = np.asarray(~np.isnan(snapshot.readings_kwh).all(axis=1))
+        hierarchy = Hierarchy.of(snapshot.meters, snapshot.sites).only(heard_of)
         known = counted(snapshot.readings_kwh)
         part = hierarchy.only(known)
         self._calibration.observe(snapshot)

@@ -11,6 +11,7 @@ from Predictor.forecasting.forecaster import Forecaster, MeterQuantiles, RawFore
 from Predictor.forecasting.hierarchy import Hierarchy
 from Predictor.forecasting.testing import ORIGIN, make_meters, make_weather, working_week
 from Predictor.forecasting.total_model import TotalModel
+from Predictor.issuing import aggregate_forecasts
 from Sensor_core.forecast import AGGREGATE_LEVELS
 from Sensor_core.interval import Interval
 from Training_scripts.dataset import EnergyHistory
@@ -164,6 +165,21 @@ def test_meters_may_come_go_stand_still_and_fall_silent():
         assert np.isfinite(issue.totals.quantiles).all()
         assert (issue.totals.quantiles >= 0).all()
         assert len(list(issue.decisions({3: 100.0}, datetime(2026, 1, 1, tzinfo=UTC)))) == 2 * len(issue.totals.meter)
+
+
+def test_meters_not_heard_of_for_five_weeks_are_in_no_total():
+    history, load = noisy_history(meters=8)
+    readings = history.readings_kwh.copy()
+    readings[[1, 3, 7], : 60 * 24 + 1] = np.nan  # of electricity one, and all that count heat
+    issue = run(Finisher(TRUSTING), replace(history, readings_kwh=readings), load, [ORIGIN])[0]
+    assert issue.meters.q50.shape == (8, 48)
+    assert issue.totals.meters == (4, 1, 0, 5, 0)
+    assert issue.totals.meter == (0, 0, 3, 0, 3)
+    electricity = issue.meters.q50[[0, 2, 4, 5, 6]].astype(np.float64).sum(axis=0)
+    np.testing.assert_allclose(issue.totals.quantiles[3, MEDIAN], electricity)
+    made_at = datetime(2026, 1, 1, tzinfo=UTC)
+    assert {decision.meter for decision in issue.decisions({}, made_at)} == {0}
+    assert [total.meters for total in aggregate_forecasts(issue.totals, "m", made_at, made_at)] == [4, 1, 5]
 
 
 def test_quarter_hours_are_finished_as_well():
