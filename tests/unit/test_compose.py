@@ -13,6 +13,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
+from Setup.metrics import Health, served
 from Setup.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +21,7 @@ SINGLE, HIGHLY_AVAILABLE = ROOT / "docker-compose.yml", ROOT / "docker-compose.h
 REDIS_PASSWORDS = ("REDIS_PASSWORD", "REDIS_CONSUMER_REDIS_PASSWORD", "PREDICTOR_REDIS_PASSWORD")
 APPLICATIONS = {"setup", "sensor_publisher", "postgre_consumer", "redis_consumer", "predictor", "trainer"}
 STORES = {"kafka", "postgres", "redis"}
-SET_BY_COMPOSE = {"GRAFANA_PORT", "GRAFANA_ADMIN_USER", "KAFKA_CLUSTER_ID"}
+SET_BY_COMPOSE = {"GRAFANA_PORT", "GRAFANA_ADMIN_USER", "KAFKA_CLUSTER_ID", "HEARTBEAT_FILE"}
 EXACT_TAG = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.-]+)?")
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)")
 
@@ -84,8 +85,26 @@ def test_a_lasting_service_has_a_health_check_and_is_started_again(name):
     if name == "setup":
         assert (service["restart"], service["healthcheck"]) == ("no", {"disable": True})
     else:
-        assert service["healthcheck"]["test"][0] == "CMD-SHELL"
+        assert service["healthcheck"]["test"][0] == ("CMD" if name in APPLICATIONS else "CMD-SHELL")
         assert service["restart"] == ("on-failure:10" if name == "sensor_publisher" else "unless-stopped")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_an_application_is_healthy_while_it_is_ready():
+    command = [part.replace("$$", "$") for part in services()["predictor"]["healthcheck"]["test"][1:]]
+    health = Health()
+    with served("127.0.0.1", 0, health) as port:
+
+        def is_healthy():
+            environment = os.environ | {"METRICS_PORT": str(port)}
+            return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+        assert not is_healthy(), "it has not begun"
+        health.turn()
+        assert is_healthy()
+        health.ready(is_ready=False)
+        assert not is_healthy()
+    assert not is_healthy(), "nobody listens"
 
 
 @each_service()
