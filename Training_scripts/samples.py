@@ -89,6 +89,8 @@ def _origins(history: EnergyHistory, reporting: Ints, until: int, rng: np.random
     """Draw origins, those at which more meters report the more often: meters come and go."""
     first = history.first + WARM_UP_DAYS * history.interval.steps_per_day
     meters = reporting[first - history.first : until - 1 - history.first]
+    if not meters.any():  # any origins will do: there is nothing to learn at any
+        meters = np.ones_like(meters)
     usual = np.square(meters).sum() / max(meters.sum(), 1)
     most, least = (MAX_ROWS // rows for rows in _ROWS_PER_ORIGIN)
     wanted = min(max(round(2 * SHARE_OF_ROWS[0][1] * MAX_ROWS / max(usual, 1)), least), most, np.count_nonzero(meters))
