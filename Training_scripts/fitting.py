@@ -43,6 +43,8 @@ _PARAMETERS: Final[dict[str, object]] = {
     "verbosity": -1,
 }
 _SHARE_OF_SAMPLING: Final = 0.3
+_LEAST_ROWS: Final = 10
+"""Rows of a lead group; of a single one bagging leaves nothing, which LightGBM does not survive."""
 _LIBRARIES: Final = ("lightgbm", "numpy", "holidays")
 
 
@@ -70,11 +72,11 @@ def fit(history: EnergyHistory, until: int, *, seed: int, num_threads: int, adva
         advance: Told the share of the work that is done.
 
     Raises:
-        ModelError: At some lead times there is nothing to learn from.
+        ModelError: At some lead times there is too little to learn from.
     """
     rng = np.random.default_rng(seed)
     sample = draw_sample(history, until, rng, lambda share: advance(share * _SHARE_OF_SAMPLING))
-    if not np.bincount(sample.group, minlength=len(LEAD_GROUPS)).all():
+    if np.bincount(sample.group, minlength=len(LEAD_GROUPS)).min() < _LEAST_ROWS:
         raise ModelError(
             f"too little to learn from: {len(sample.target)} rows for training of "
             f"{np.isfinite(history.readings_kwh).sum()} readings; not believed: {sample.masked}"
