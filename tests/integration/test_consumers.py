@@ -15,7 +15,7 @@ from Energy_consumption_sensor.feed import Feed, newest_tick
 from Predictor.rings import Rings
 from Sensor_core.decision import DECISION_SCHEMA, Decision
 from Sensor_core.errors import UnreachableError
-from Sensor_core.reading import LATEST, READING_SCHEMA, Reading
+from Sensor_core.reading import LATEST, READING_SCHEMA, TICK_SCHEMA, Reading, Tick
 from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup.kafka_initialization import Publisher
 from Setup.metrics import HEALTH
@@ -180,18 +180,31 @@ def test_hours_close_in_redis_once_and_in_order(settings, redis_client, feed):
     assert redis_client.smembers(METERS_KEY) == {b"1:0", b"2:0", b"3:0"}
 
 
-def test_no_partition_runs_ahead_of_the_rings_while_others_wait(settings, redis_client, feed):
-    """A long backlog, which Kafka's client brings one partition after the other."""
-    chosen = settings.model_copy(update={"history_h": 336, "predictor_lag_h": 24, "batch_max_messages": 300})
-    hours, meters = 600, range(1, 13)
-    for hour in range(hours):
-        for building in meters:
-            feed.publish(make_reading(building_id=building, hour=hour, kwh=hour))
-        feed.tick(FIRST_HOUR + timedelta(hours=hour), FIRST_HOUR + timedelta(hours=hour))
-    feed.flush()
+def publish_one_by_one(publisher, topic, hours):
+    """A meter's hours in each partition, the first hour of all of them first; says when a partition is complete."""
+    for part in (hours[:1], hours[1:]):
+        for partition, building in enumerate((1, 2, 3)):
+            for hour in part:
+                reading = make_reading(building_id=building, hour=hour, kwh=hour)
+                tick = Tick(reading.timestamp, reading.timestamp)
+                for record, schema in ((reading, READING_SCHEMA), (tick, TICK_SCHEMA)):
+                    payload = msgspec.json.encode(record)
+                    publisher.send(topic, payload, key=None, schema=schema, partition=partition)
+            publisher.flush()
+            yield partition
+
+
+def test_no_partition_runs_ahead_of_the_rings_while_others_wait(settings, redis_client, publisher):
+    chosen = settings.model_copy(update={"history_h": 336, "batch_max_messages": 300})
+    hours, meters = 1000, (1, 2, 3)
+    published = publish_one_by_one(publisher, settings.topic_redis, range(hours))
+    for _ in meters:
+        next(published)
     first, rings, lacking, forecast = settings.interval.step_of(FIRST_HOUR), Rings(chosen, redis_client), [], []
 
     def forecast_all():
+        if forecast and next(published, None) == 0:
+            time.sleep(1.5)  # the consumer has read all of the first partition, and nothing of the others
         for entry, _ in redis_client.xrange(CLOSED_KEY):
             step = int(entry.split(b"-")[0])
             past = rings.read(step, LATEST)
