@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -224,10 +224,11 @@ class Publisher:
         self._stop = stop or Stop()
         self._beat = beat
         self._failure: BaseException | None = None
+        self._make = partial(_make_producer, settings, client_id, user)
         self._producer = wait_for(
             "Kafka",
             settings.kafka_bootstrap_servers,
-            lambda: _make_producer(settings, client_id, user),
+            self._make,
             deadline_s=settings.start_deadline_s,
             stop=stop,
         )
@@ -285,12 +286,22 @@ class Publisher:
                 self._producer.flush(timeout=min(STOP_GRACE_S, timeout_s))
                 break
             except KafkaTimeoutError as error:
-                if self._stop.is_set() or time.monotonic() >= deadline:
-                    raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
-                self._beat()
+                if time.monotonic() < deadline and not self._stop.is_set():
+                    self._beat()
+                    continue
+                if not self._stop.is_set():
+                    self._renew()
+                raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
             except KafkaError as error:
                 raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
         self._raise_failure()
+
+    def _renew(self) -> None:
+        """Go on with another client, if Kafka answers it: one may stay mute after what expired in flight."""
+        with suppress(RetriableError):
+            old, self._producer = self._producer, self._make()
+            logger.warning("publishing with a new client: the old one got no answer", extra={"event": "client_renewed"})
+            _close(old)
 
     def partitions_of(self, topic: str) -> list[int]:
         """Partition numbers of a topic, in order."""
@@ -298,12 +309,16 @@ class Publisher:
 
     def close(self) -> None:
         """Give outstanding messages a last short time and let go."""
-        try:
-            self._producer.close(timeout=STOP_GRACE_S)
-        except KafkaTimeoutError as error:
-            logger.warning("unacknowledged messages are given up: %s", error, extra={"event": "messages_given_up"})
-            self._producer._sender.force_close()  # noqa: SLF001 - close() raises before it comes to this
-            self._producer.close(timeout=STOP_GRACE_S)
+        _close(self._producer)
+
+
+def _close(producer: Any) -> None:
+    try:
+        producer.close(timeout=STOP_GRACE_S)
+    except KafkaTimeoutError as error:
+        logger.warning("unacknowledged messages are given up: %s", error, extra={"event": "messages_given_up"})
+        producer._sender.force_close()  # noqa: SLF001 - close() raises before it comes to this
+        producer.close(timeout=STOP_GRACE_S)
 
 
 def _make_producer(settings: Settings, client_id: str, user: KafkaUser) -> Any:

@@ -17,6 +17,7 @@ from tests.faults.stack import STEADY, Stack, service_of, wait_until
 from tests.faults.stream import METERS, Reading, Stream, kwh_of
 
 pytestmark = MARKS
+READ_WITHIN_S = 10
 STOPPED_WITHIN_S = 10.0
 WAITING_MESSAGES = 200_000
 MOST_GROWTH_BYTES = 80 * 1024 * 1024
@@ -39,9 +40,7 @@ def test_a_stopping_consumer_stores_what_it_has_read(make_stack, seed):
     stack = make_stack(services, **NEVER)
     started(stack, stream)
     PublishingThread(stream, stack.settings, 0.0).finish()
-    log, malformed = stack.logs / "postgre_consumer.log", sum(m.is_dead for u in stream.updates for m in u)
-    wait_until(lambda: log.read_text().count("dead letter from") == malformed, stack, "the last message")
-    time.sleep(1)  # the last update's ticks follow its malformed message
+    time.sleep(READ_WITHIN_S)  # nothing tells from outside what was read and not stored
     assert stack.ask("SELECT count(*) FROM consumer_offsets") == [(0,)]
     took_s = stopped_after_s(stack, "postgre_consumer")
     ends = {p: end for p, end in stack.end_offsets().items() if p[0] == stack.settings.topic_postgre}

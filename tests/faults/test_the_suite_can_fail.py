@@ -10,6 +10,7 @@ from tests.faults.publishing import PublishingThread
 from tests.faults.running import run, started
 from tests.faults.stack import Stack, service_of, wait_until
 from tests.faults.stream import Stream
+from tests.faults.variants import TOOK
 
 pytestmark = MARKS
 HOURS = 24
@@ -61,7 +62,9 @@ def _execute(stack: Stack, statement: str) -> None:
 def come_and_go(stack: Stack, rng: random.Random) -> float:
     """A further consumer joins the group for a moment, which takes and returns partitions."""
     stack.add(guest := variant("unguarded", "postgre_consumer", rng.randrange(2, 10**6)))
-    time.sleep(rng.uniform(3, 5))
+    log = stack.logs / f"{guest.name}.log"
+    wait_until(lambda: log.exists() and TOOK in log.read_text(), stack, "a guest's partitions")
+    time.sleep(rng.uniform(1, 2))
     stack.child(guest.name).terminate()
     return time.monotonic()
 

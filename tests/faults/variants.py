@@ -19,6 +19,7 @@ from Setup import kafka_initialization
 
 INTERVAL_MS = 6_000
 STALL_AFTER_POLLS, STALL_S = 40, 9.0
+TOOK = "reads on where the client stands"
 logger = logging.getLogger(__name__)
 
 
@@ -53,6 +54,8 @@ class _Stalling:
 def unguarded() -> None:
     def position(loop: ConsumerLoop) -> None:
         """Read on where the client stands: no seek."""
+        if loop._unpositioned:
+            logger.warning(TOOK)
         for partition in loop._unpositioned:
             loop._buffer.start(partition, None)
         loop._unpositioned.clear()

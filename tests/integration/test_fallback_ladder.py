@@ -43,7 +43,7 @@ FROM known, generate_series(first::timestamptz, last::timestamptz, interval '1 h
 WHERE hour <= '2016-08-31 23:00Z';
 SELECT rebuild_hourly_totals();
 """
-WITH_EVERYTHING = {1: "full", 2: "full", 3: "full", 4: "profile", 5: "persistence", 6: "peers"}
+WITH_EVERYTHING = {1: "full", 2: "full", 3: "full", 4: "profile", 5: "peers", 6: "peers"}
 WITHOUT_WEATHER = WITH_EVERYTHING | dict.fromkeys((1, 2, 3), "no_weather")
 WITHOUT_MODEL = WITH_EVERYTHING | dict.fromkeys((1, 2, 3), "profile")
 
@@ -117,7 +117,7 @@ def test_whatever_is_taken_away_every_meter_is_forecast_every_hour(world, start,
     predictor = start()
     hour = closed(3)
     redis_client.flushall()
-    with pytest.raises(RetriableError, match="no metadata"):
+    with pytest.raises(RetriableError, match="Redis was emptied"):
         predictor.process(hour)
     fill_cache(world, redis_client)
     predictor.process(closed(3))

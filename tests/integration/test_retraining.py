@@ -22,7 +22,7 @@ INSERT INTO buildings SELECT building, 0, 'Office', 500, 1999, 3 FROM generate_s
 INSERT INTO readings
 SELECT building, 0, hour,
        building * 10 * (1 + CASE WHEN extract(isodow FROM hour) < 6 AND extract(hour FROM hour) BETWEEN 7 AND 18
-                                 THEN 2 ELSE 0 END) * (0.6 + random() * 0.8),
+                                 THEN 2 ELSE 0 END) * (0.3 + random() * 1.4),
        hour + interval '1 hour'
 FROM generate_series(1, 4) AS building,
      generate_series(timestamptz '2016-06-24 00:00Z', '2016-08-31 23:00Z', interval '1 hour') AS hour;

@@ -18,7 +18,7 @@ from Setup.lifecycle import Backoff
 
 pytestmark = pytest.mark.integration
 HOURS = 12
-BROKEN_HOUR, DELIVERY_S = 5, 2.0
+BROKEN_HOUR, DELIVERY_S = 5, 4.0
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_file_that_ends_before_what_the_topics_hold_is_refused_and_a_finished_
 def impatient(monkeypatch):
     """Producers give a message up after ``DELIVERY_S``, and who sends it again does not wait for long."""
     monkeypatch.setattr(Backoff, "LONGEST_S", 0.5)
-    shorter = {"delivery_timeout_ms": int(1000 * DELIVERY_S), "request_timeout_ms": 1000}
+    shorter = {"delivery_timeout_ms": int(1000 * DELIVERY_S), "request_timeout_ms": 2000}
     monkeypatch.setattr(kafka_initialization, "KafkaProducer", lambda **given: KafkaProducer(**given | shorter))
 
 

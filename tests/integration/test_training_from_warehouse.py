@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from Consumers.statements import statement
-from Predictor.forecasting.snapshot import PRIMARY_USES
+from Predictor.forecasting.snapshot import NO_SITE, PRIMARY_USES
 from Sensor_core.errors import DataFolderError
 from Sensor_core.interval import Interval
 from Setup.postgres import Role, connect
@@ -50,16 +50,18 @@ def trainer(settings, postgres):
 
 
 @pytest.mark.parametrize("chunk_rows", [200_000, 6, 5])
-def test_training_reads_all_that_the_warehouse_holds_of_known_buildings(trainer, postgres, monkeypatch, chunk_rows):
+def test_training_reads_all_that_the_warehouse_holds(trainer, postgres, monkeypatch, chunk_rows):
     monkeypatch.setattr(sources, "_CHUNK_ROWS", chunk_rows)
     with postgres.cursor() as cursor:
         cursor.execute(CONTENT)
     history = history_of_warehouse(trainer, Interval())
     assert history.first == Interval().step_of(FIRST)
-    assert history.sites.site_id == (4, 9)
-    assert history.readings_kwh.tolist() == [[10, 11, 12, 13, 14, 15], [20, 21, 22, 23, 24, 25]]
-    assert [PRIMARY_USES[code] for code in history.meters.primary_use] == ["Office", "Retail"]
-    assert np.array_equal(history.meters.floor_area_m2, np.array([500, np.nan], dtype=np.float32), equal_nan=True)
+    assert history.sites.site_id == (4, 9, NO_SITE)
+    assert history.readings_kwh.tolist() == [[*range(first, first + 6)] for first in (10, 20, 770)]
+    assert [PRIMARY_USES[code] for code in history.meters.primary_use[:2]] == ["Office", "Retail"]
+    assert np.array_equal(
+        history.meters.floor_area_m2, np.array([500, np.nan, np.nan], dtype=np.float32), equal_nan=True
+    )
     assert history.weather[1, 2, [0, 6]].tolist() == [21.5, 3]
     assert np.isnan(history.weather).sum() == history.weather.size - 2
 

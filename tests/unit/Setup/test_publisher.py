@@ -1,6 +1,7 @@
 """What the publisher keeps until it is acknowledged: bounded in messages and in bytes."""
 
 import pytest
+from kafka.errors import KafkaTimeoutError
 from kafka.future import Future
 
 from Sensor_core.errors import RetriableError
@@ -15,6 +16,13 @@ class SilentProducer:
 
     def __init__(self):
         self.futures = []
+        self.is_closed = False
+
+    def flush(self, **_):
+        raise KafkaTimeoutError("Timeout waiting for future")
+
+    def close(self, **_):
+        self.is_closed = True
 
     def send(self, *_, **__):
         self.futures.append(Future())
@@ -53,3 +61,27 @@ def test_few_large_messages_are_as_much_in_flight_as_many_small_ones(publisher, 
     with pytest.raises(RetriableError, match="too much is not acknowledged"):
         fill(publisher, b"{}")
     assert len(producer.futures) == MAX_IN_FLIGHT
+
+
+def test_a_client_that_gets_no_answer_is_replaced_by_another_once_kafka_answers_that(monkeypatch):
+    made, is_away = [], [False]
+
+    def make(*_):
+        if is_away[0]:
+            raise RetriableError("Kafka is away")
+        made.append(SilentProducer())
+        return made[-1]
+
+    monkeypatch.setattr(kafka_initialization, "_make_producer", make)
+    monkeypatch.setattr(kafka_initialization, "STOP_GRACE_S", 0.01)
+    publisher = Publisher(Settings(_env_file=None), "test")
+    is_away[0] = True
+    with pytest.raises(RetriableError, match="Timeout waiting"):
+        publisher.flush(timeout_s=0.0)
+    assert [producer.is_closed for producer in made] == [False]
+    is_away[0] = False
+    with pytest.raises(RetriableError, match="Timeout waiting"):
+        publisher.flush(timeout_s=0.0)
+    assert [producer.is_closed for producer in made] == [True, False]
+    publisher.send("t", b"{}", key=None, schema=b"reading.v1")
+    assert len(made[1].futures) == 1
