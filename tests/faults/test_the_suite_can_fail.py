@@ -73,6 +73,6 @@ def test_without_the_offset_guard_readings_are_lost(make_stack, seed):
     services = [service_of("predictor"), service_of("redis_consumer"), variant("unguarded", "postgre_consumer")]
     fault = Fault(come_and_go, services)
     stack = make_stack(fault.services)
-    outcome = run(stack, Stream(seed, 100), fault, times=3)
+    outcome = run(stack, Stream(seed, 100), fault, times=6)
     print(f"unguarded, seed {seed}:\n{outcome.findings}")
     assert outcome.findings.lost["readings"]
