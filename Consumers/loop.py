@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from kafka import OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError
 
 from Consumers.assignment import AssignmentListener
 from Consumers.batching import Batch, Buffer, Entry, Policy
@@ -131,7 +131,7 @@ class ConsumerLoop:
             self._consumer.close(autocommit=False, timeout_ms=3000)
 
     def _turn(self) -> None:
-        polled = self._consumer.poll(timeout_ms=POLL_MS)
+        polled = self._poll()
         self._stall.polled(sum(map(len, polled.values())), self._reading)
         self._heartbeat.beat()
         self._follow_assignment()
@@ -143,6 +143,16 @@ class ConsumerLoop:
         HEALTH.ready(is_ready=not self._unpositioned and not self._is_retrying)
         self._write_if_due()
         self._breathe()
+
+    def _poll(self) -> dict[TopicPartition, list[Message]]:
+        """What came; nothing while Kafka is away, which the client says of some of its requests by an error."""
+        try:
+            polled: dict[TopicPartition, list[Message]] = self._consumer.poll(timeout_ms=POLL_MS)
+        except KafkaConnectionError as error:
+            logger.warning("polling again: %s", error, extra={"event": "poll_retried"})
+            self._stop.wait(POLL_MS / 1000)
+            return {}
+        return polled
 
     def _reading(self) -> list[TopicPartition]:
         paused = self._consumer.paused()
