@@ -181,7 +181,7 @@ class Buffer:
             batch.clocks[partition] = max(ticks)
         self._next[partition] = end
         self._entries[partition] = self._entries[partition][len(taken) :]
-        self._bytes[partition] = _bytes_of(self._entries[partition])
+        self._bytes[partition] -= _bytes_of(taken)
         self._count(taken, -1)
 
     def _within(self, entries: Iterable[Entry], limit: int) -> Iterable[Entry]:

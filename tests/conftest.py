@@ -5,6 +5,7 @@ import gc
 import itertools
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 import psycopg2.extensions
@@ -27,17 +28,22 @@ def engine_password() -> str:
     return ENGINE_PASSWORD
 
 
-@pytest.fixture(scope="session")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
-    """Kafka, PostgreSQL and Valkey, started once on ports of their own. A test that kills one restarts it."""
-    with Engines(
-        tmp_path_factory.mktemp("engines"),
+def new_engines(folder: Path) -> Engines:
+    """Engines that nobody has used yet, on ports of their own, to be started."""
+    return Engines(
+        folder,
         postgres_password=ENGINE_PASSWORD,
         database="energy",
         redis_password=ENGINE_PASSWORD,
         redis_users=dict.fromkeys(SERVICE_USERS, ENGINE_PASSWORD),
         preferred_ports=dict.fromkeys(PREFERRED_PORTS, 0),
-    ) as running:
+    )
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    """Kafka, PostgreSQL and Valkey, started once on ports of their own. A test that kills one restarts it."""
+    with new_engines(tmp_path_factory.mktemp("engines")) as running:
         running.start(lambda _: None)
         yield running
 

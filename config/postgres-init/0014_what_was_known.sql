@@ -59,20 +59,10 @@ GRANT SELECT (building_id, meter, retired_at) ON meters TO energy_trainer;
 
 -- Training goes by the weather as it was known then, and as it was forecast then.
 CREATE TABLE weather_revisions (
-    LIKE weather, PRIMARY KEY (site_id, "timestamp", known_at, source)
+    LIKE weather INCLUDING COMMENTS, PRIMARY KEY (site_id, "timestamp", known_at, source)
 ) PARTITION BY RANGE ("timestamp");
 COMMENT ON TABLE weather_revisions IS 'Versions of observed weather that a later one replaced';
-COMMENT ON COLUMN weather_revisions.site_id IS 'Site';
-COMMENT ON COLUMN weather_revisions."timestamp" IS 'Start of the hour (UTC)';
 COMMENT ON COLUMN weather_revisions.known_at IS 'When the replaced version became known (UTC)';
-COMMENT ON COLUMN weather_revisions.source IS 'Who observed it';
-COMMENT ON COLUMN weather_revisions.air_temperature_c IS 'Air temperature (°C)';
-COMMENT ON COLUMN weather_revisions.dew_temperature_c IS 'Dew point temperature (°C)';
-COMMENT ON COLUMN weather_revisions.cloud_coverage_oktas IS 'Cloud cover (oktas, 0 to 9)';
-COMMENT ON COLUMN weather_revisions.precipitation_mm IS 'Precipitation in the hour (mm); -1 is a trace';
-COMMENT ON COLUMN weather_revisions.sea_level_pressure_hpa IS 'Air pressure at sea level (hPa)';
-COMMENT ON COLUMN weather_revisions.wind_direction_deg IS 'Direction that the wind comes from (degrees from north)';
-COMMENT ON COLUMN weather_revisions.wind_speed_m_s IS 'Wind speed (m/s)';
 SELECT ensure_partitions(min("timestamp"), max("timestamp")) FROM weather HAVING count(*) > 0;
 GRANT INSERT ON weather_revisions TO energy_postgres_consumer;
 GRANT SELECT ON weather_revisions, weather_forecasts TO energy_trainer;

@@ -13,12 +13,12 @@ from Sensor_core.errors import EnergyError
 from Sensor_core.reading import READING_SCHEMA
 from Sensor_core.testing import make_reading
 from Setup import backup
-from Setup.embedded.engines import PREFERRED_PORTS, Engines
 from Setup.initialise import prepare
 from Setup.kafka_initialization import Publisher
 from Setup.postgres import MIGRATIONS, Role, connect, migrate
-from Setup.redis_client import CLOSED_KEY, SERVICE_USERS, RedisUser, make_client
+from Setup.redis_client import CLOSED_KEY, RedisUser, make_client
 from Setup.topic_identity import forget_earlier_topics
+from tests.conftest import new_engines
 from tests.integration.test_consumers import consume_until, publish_hour, query, stored_ticks
 
 pytestmark = pytest.mark.integration
@@ -43,16 +43,9 @@ def other(settings, postgres):
 
 
 @pytest.fixture
-def empty_stack(settings, engine_password, tmp_path):
+def empty_stack(settings, tmp_path):
     """Settings of a Kafka, a Postgres and a Redis that nobody has used yet."""
-    with Engines(
-        tmp_path / "stack",
-        postgres_password=engine_password,
-        database="energy",
-        redis_password=engine_password,
-        redis_users=dict.fromkeys(SERVICE_USERS, engine_password),
-        preferred_ports=dict.fromkeys(PREFERRED_PORTS, 0),
-    ) as engines:
+    with new_engines(tmp_path / "stack") as engines:
         found = engines.start(lambda _: None)
         ports = {"postgres_port": found.postgres_port, "redis_port": found.redis_port}
         yield settings.model_copy(
