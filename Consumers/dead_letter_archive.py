@@ -14,7 +14,8 @@ from Consumers.decoding import header
 from Consumers.statements import statement
 from Sensor_core.errors import EnergyError
 from Sensor_core.reading import READING_SCHEMA
-from Setup.kafka_initialization import SCHEMA_HEADER, Publisher
+from Setup.kafka_initialization import SCHEMA_HEADER
+from Setup.publisher import Publisher
 
 PAGE: Final = 500
 REPLAY_HEADER: Final = "replay_of"

@@ -17,8 +17,8 @@ from Consumers.dead_letter_archive import DeadLetterArchive, Letter, Origin, Sel
 from Consumers.dead_letters import Text, to_bytes
 from Sensor_core.errors import EnergyError
 from Sensor_core.reading import UNDECODABLE
-from Setup.kafka_initialization import Publisher
 from Setup.postgres import Role, connect, curable_errors
+from Setup.publisher import Publisher
 from Setup.settings import Settings, load_settings
 
 _BYTES_A_LINE = 16

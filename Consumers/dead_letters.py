@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from Consumers.decoding import DeadLetter, Headers, Message, header
-from Setup.kafka_initialization import Publisher
 from Setup.metrics import DEAD_LETTERS
+from Setup.publisher import Publisher
 
 logger = logging.getLogger(__name__)
 

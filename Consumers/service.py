@@ -10,9 +10,10 @@ from Consumers.dead_letter_limit import DeadLetterLimit
 from Consumers.dead_letters import DeadLetters, read_dead_letter
 from Consumers.decoding import Decoder
 from Consumers.loop import ConsumerLoop, Store
-from Setup.kafka_initialization import Publisher, wait_for_consumer
+from Setup.kafka_initialization import wait_for_consumer
 from Setup.kafka_login import KafkaUser, explained_refusal
 from Setup.lifecycle import Heartbeat, Stop
+from Setup.publisher import Publisher
 from Setup.settings import Settings
 
 GC_THRESHOLD = 50_000

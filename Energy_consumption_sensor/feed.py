@@ -9,9 +9,10 @@ from kafka import TopicPartition
 
 from Sensor_core.interval import Interval
 from Sensor_core.reading import READING_SCHEMA, TICK_SCHEMA, Reading, Tick
-from Setup.kafka_initialization import Publisher, wait_for_consumer
+from Setup.kafka_initialization import wait_for_consumer
 from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Stop
+from Setup.publisher import Publisher
 from Setup.settings import Settings
 from Setup.topic_position import ticks_between
 

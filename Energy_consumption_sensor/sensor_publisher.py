@@ -22,11 +22,11 @@ from Sensor_core.errors import DataFolderError, RetriableError
 from Sensor_core.interval import Interval
 from Sensor_core.sensor_object import Sensor
 from Setup.data_folder import DataFolder
-from Setup.kafka_initialization import Publisher
 from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service
 from Setup.metrics import HEALTH, PUBLISHED, WATERMARK
 from Setup.options import positive, seconds
+from Setup.publisher import Publisher
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)

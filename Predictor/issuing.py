@@ -21,7 +21,7 @@ from Sensor_core.forecast import (
     MeterForecast,
 )
 from Sensor_core.reading import meter_key
-from Setup.kafka_initialization import Publisher
+from Setup.publisher import Publisher
 from Setup.redis_client import FORECAST_KEY, Client, curable_errors
 from Setup.settings import Settings
 

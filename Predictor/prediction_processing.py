@@ -23,11 +23,11 @@ from Predictor.weather_measurements import WeatherMeasurements
 from Predictor.weather_sources.selection import weather_source
 from Sensor_core.errors import FencedError, ModelError, RetriableError
 from Setup.cache_filling import fill_cache, is_filled
-from Setup.kafka_initialization import Publisher
 from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service, service_arguments
 from Setup.metrics import FORECAST_HOUR, FORECAST_MADE, FORECAST_TIME, FORECASTS, HEALTH
 from Setup.postgres import Role
+from Setup.publisher import Publisher
 from Setup.redis_client import Client, RedisUser, wait_for_redis
 from Setup.settings import Settings
 

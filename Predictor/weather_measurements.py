@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode  # writes NaN as null
 
 
 class MessagePublisher(Protocol):
-    """Where messages go; ``Setup.kafka_initialization.Publisher`` is one."""
+    """Where messages go; ``Setup.publisher.Publisher`` is one."""
 
     def send(self, topic: str, value: bytes | None, *, key: bytes | None, schema: bytes) -> None:
         """Hand over one message."""

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from Energy_consumption_sensor.feed import Feed
 from Sensor_core.reading import Reading
-from Setup.kafka_initialization import Publisher
+from Setup.publisher import Publisher
 from Setup.settings import Settings
 
 SIMULATE = Path(sys.executable).parent / "energy-simulate"

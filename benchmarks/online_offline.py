@@ -25,10 +25,10 @@ from Predictor.forecasting.snapshot import Floats32, Snapshot
 from Predictor.prediction_processing import PredictionProcessing
 from Setup.embedded.engines import PREFERRED_PORTS, Engines
 from Setup.embedded.services import SENSOR
-from Setup.kafka_initialization import Publisher
 from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Stop
 from Setup.postgres import Role, connect
+from Setup.publisher import Publisher
 from Setup.redis_client import SERVICE_USERS, RedisUser, make_client
 from Setup.settings import Settings
 from tests.faults.stack import STEADY, Stack, service_of, wait_until

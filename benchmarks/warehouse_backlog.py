@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def fill_topic(readings: int) -> int:
     """Publish seeded readings with 1 % duplicates and 1 % corrections; returns the number of messages."""
     from Sensor_core.reading import READING_SCHEMA, meter_key
-    from Setup.kafka_initialization import Publisher
+    from Setup.publisher import Publisher
     from Setup.settings import load_settings
 
     random.seed(1)

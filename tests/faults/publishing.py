@@ -8,7 +8,7 @@ from datetime import datetime
 from kafka.errors import KafkaError
 
 from Sensor_core.errors import RetriableError
-from Setup.kafka_initialization import Publisher
+from Setup.publisher import Publisher
 from Setup.settings import Settings
 from tests.faults.stream import DEAD, EXPECT, TICK, Stream, tick_value
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from Sensor_core.reading import READING_SCHEMA
-from Setup.kafka_initialization import Publisher
+from Setup.publisher import Publisher
 from tests.faults.checker import check
 from tests.faults.conftest import MARKS
 from tests.faults.publishing import PublishingThread

@@ -27,8 +27,9 @@ from kafka.errors import TopicAuthorizationFailedError
 from Sensor_core.errors import EnergyError, RetriableError
 from Setup.embedded.kafka_engine import KafkaEngine
 from Setup.embedded.state_folder import any_free_port
-from Setup.kafka_initialization import Publisher, make_consumer
+from Setup.kafka_initialization import make_consumer
 from Setup.kafka_login import KafkaUser, connection_options, explained_errors
+from Setup.publisher import Publisher
 from Setup.settings import Settings
 
 PATIENCE_S = 10
@@ -39,7 +40,7 @@ TLS_FOLDER = "/etc/energy/tls"
 
 SERVICE = """
 from Setup.kafka_access import grant_access
-from Setup.kafka_initialization import Publisher
+from Setup.publisher import Publisher
 from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import run_service
 

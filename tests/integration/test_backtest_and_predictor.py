@@ -13,8 +13,8 @@ from Setup.buildings_info import upload_metadata
 from Setup.cache_filling import fill_cache
 from Setup.data_folder import DataFolder
 from Setup.history_loading import load_history
-from Setup.kafka_initialization import Publisher
 from Setup.lifecycle import Stop
+from Setup.publisher import Publisher
 from Training_scripts import backtest, fitting, samples, simulate
 
 pytestmark = pytest.mark.integration

@@ -14,8 +14,8 @@ from Sensor_core.reading import READING_SCHEMA
 from Sensor_core.testing import make_reading
 from Setup import backup
 from Setup.initialise import prepare
-from Setup.kafka_initialization import Publisher
 from Setup.postgres import MIGRATIONS, Role, connect, migrate
+from Setup.publisher import Publisher
 from Setup.redis_client import CLOSED_KEY, RedisUser, make_client
 from Setup.topic_identity import forget_earlier_topics
 from tests.conftest import new_engines

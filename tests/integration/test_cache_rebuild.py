@@ -20,7 +20,8 @@ from Setup import cache_tool
 from Setup.buildings_info import SLOT
 from Setup.cache_filling import FILLED, fill_cache, is_filled
 from Setup.initialise import prepare
-from Setup.kafka_initialization import Publisher, make_consumer
+from Setup.kafka_initialization import make_consumer
+from Setup.publisher import Publisher
 from Setup.redis_client import CLOSED_KEY, METERS_KEY, RING_PREFIX, STATE_KEY
 from Setup.topic_position import resume_offsets, ticks_between
 from tests.integration.test_consumers import DEADLINE_S, consume_until, publish_hour, query, stored_ticks

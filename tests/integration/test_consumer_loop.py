@@ -21,8 +21,9 @@ from Energy_consumption_sensor.feed import Feed
 from Sensor_core.errors import FencedError, RetriableError
 from Sensor_core.reading import READING_SCHEMA, Reading, Tick
 from Sensor_core.testing import FIRST_HOUR, make_reading
-from Setup.kafka_initialization import Publisher, make_consumer, wait_for_consumer
+from Setup.kafka_initialization import make_consumer, wait_for_consumer
 from Setup.lifecycle import Heartbeat
+from Setup.publisher import Publisher
 
 pytestmark = pytest.mark.integration
 DEADLINE_S = 60

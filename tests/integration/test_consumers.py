@@ -17,9 +17,9 @@ from Sensor_core.decision import DECISION_SCHEMA, Decision
 from Sensor_core.errors import UnreachableError
 from Sensor_core.reading import LATEST, READING_SCHEMA, TICK_SCHEMA, Reading, Tick
 from Sensor_core.testing import FIRST_HOUR, make_reading
-from Setup.kafka_initialization import Publisher
 from Setup.metrics import HEALTH
 from Setup.postgres import Role, connect
+from Setup.publisher import Publisher
 from Setup.redis_client import CLOSED_KEY, METERS_KEY
 
 pytestmark = [pytest.mark.integration, pytest.mark.warehouse]

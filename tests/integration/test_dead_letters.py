@@ -11,7 +11,7 @@ from Consumers.dead_letter_limit import TooManyDeadLettersError
 from Energy_consumption_sensor.feed import Feed
 from Sensor_core.reading import READING_SCHEMA
 from Sensor_core.testing import make_reading
-from Setup.kafka_initialization import Publisher
+from Setup.publisher import Publisher
 from tests.integration.test_consumers import consume_until, publish_hour, query, stored_ticks
 
 pytestmark = pytest.mark.integration

@@ -15,8 +15,8 @@ from Predictor.forecasting.model_store import load, save, write
 from Predictor.prediction_processing import PredictionProcessing
 from Sensor_core.errors import RetriableError
 from Setup.cache_filling import fill_cache
-from Setup.kafka_initialization import Publisher
 from Setup.postgres import Role, connect
+from Setup.publisher import Publisher
 from Setup.redis_client import STATE_KEY
 from tests.integration.test_consumers import consume_until
 from Training_scripts import fitting, samples

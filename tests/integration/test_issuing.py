@@ -16,7 +16,8 @@ from Sensor_core.decision import DECISION_SCHEMA, Decision
 from Sensor_core.decision import decode as decision_of
 from Sensor_core.errors import RetriableError
 from Sensor_core.testing import FIRST_HOUR
-from Setup.kafka_initialization import SCHEMA_HEADER, Publisher, make_consumer
+from Setup.kafka_initialization import SCHEMA_HEADER, make_consumer
+from Setup.publisher import Publisher
 from Setup.redis_client import RedisUser, make_client
 
 pytestmark = pytest.mark.integration

@@ -31,8 +31,9 @@ from Sensor_core.errors import SettingsError, UnreachableError
 from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup.embedded.state_folder import any_free_port
 from Setup.kafka_access import POSTGRES_GROUP, REDIS_GROUP, grant_access, rights_of
-from Setup.kafka_initialization import Publisher, create_topics, make_consumer
+from Setup.kafka_initialization import create_topics, make_consumer
 from Setup.kafka_login import KafkaUser
+from Setup.publisher import Publisher
 from Setup.settings import Settings
 from Setup.topic_position import resume_offsets
 from tests.integration.secure_kafka import (

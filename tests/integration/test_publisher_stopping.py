@@ -8,7 +8,7 @@ import pytest
 
 from Sensor_core.errors import RetriableError
 from Sensor_core.reading import READING_SCHEMA
-from Setup.kafka_initialization import STOP_GRACE_S, Publisher
+from Setup.publisher import STOP_GRACE_S, Publisher
 
 pytestmark = [
     pytest.mark.integration,

@@ -12,7 +12,7 @@ from Energy_consumption_sensor.sensor_publisher import Part, replay
 from Sensor_core.errors import DataFolderError
 from Sensor_core.reading import Reading, Tick, decode
 from Sensor_core.testing import FIRST_HOUR
-from Setup import kafka_initialization
+from Setup import publisher
 from Setup.kafka_initialization import make_consumer
 from Setup.lifecycle import Backoff
 
@@ -86,7 +86,7 @@ def impatient(monkeypatch):
     """Producers give a message up after ``DELIVERY_S``, and who sends it again does not wait for long."""
     monkeypatch.setattr(Backoff, "LONGEST_S", 0.5)
     shorter = {"delivery_timeout_ms": int(1000 * DELIVERY_S), "request_timeout_ms": 2000}
-    monkeypatch.setattr(kafka_initialization, "KafkaProducer", lambda **given: KafkaProducer(**given | shorter))
+    monkeypatch.setattr(publisher, "KafkaProducer", lambda **given: KafkaProducer(**given | shorter))
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from kafka import TopicPartition
 
 from Consumers.stall import StallDetector, StalledError
-from Setup.kafka_initialization import Publisher, make_consumer, wait_for_consumer
+from Setup.kafka_initialization import make_consumer, wait_for_consumer
+from Setup.publisher import Publisher
 
 pytestmark = pytest.mark.integration
 PATIENCE_S = 6.0

@@ -5,9 +5,9 @@ from kafka.errors import KafkaTimeoutError
 from kafka.future import Future
 
 from Sensor_core.errors import RetriableError
-from Setup import kafka_initialization
-from Setup.kafka_initialization import MAX_IN_FLIGHT, Publisher
+from Setup import publisher as publisher_module
 from Setup.lifecycle import Stop
+from Setup.publisher import MAX_IN_FLIGHT, Publisher
 from Setup.settings import Settings
 
 
@@ -32,8 +32,8 @@ class SilentProducer:
 @pytest.fixture
 def producer(monkeypatch):
     producer = SilentProducer()
-    monkeypatch.setattr(kafka_initialization, "_make_producer", lambda *_: producer)
-    monkeypatch.setattr(kafka_initialization, "STOP_GRACE_S", 0.01)
+    monkeypatch.setattr(publisher_module, "_make_producer", lambda *_: producer)
+    monkeypatch.setattr(publisher_module, "STOP_GRACE_S", 0.01)
     return producer
 
 
@@ -72,8 +72,8 @@ def test_a_client_that_gets_no_answer_is_replaced_by_another_once_kafka_answers_
         made.append(SilentProducer())
         return made[-1]
 
-    monkeypatch.setattr(kafka_initialization, "_make_producer", make)
-    monkeypatch.setattr(kafka_initialization, "STOP_GRACE_S", 0.01)
+    monkeypatch.setattr(publisher_module, "_make_producer", make)
+    monkeypatch.setattr(publisher_module, "STOP_GRACE_S", 0.01)
     publisher = Publisher(Settings(_env_file=None), "test")
     is_away[0] = True
     with pytest.raises(RetriableError, match="Timeout waiting"):
