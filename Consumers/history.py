@@ -10,7 +10,7 @@ import numpy as np
 
 from Consumers.batching import Batch
 from Consumers.decoding import Partition
-from Consumers.loop import Position, Refuse
+from Consumers.store import Position, Refuse
 from Sensor_core.errors import FencedError, RetriableError
 from Sensor_core.reading import Reading, Tick
 from Setup.cache_filling import FILLED, fill_cache, is_filled
@@ -96,7 +96,7 @@ class History:
         )
 
     def write(self, batch: Batch, refuse: Refuse) -> None:  # noqa: ARG002 - nothing decoded is refused here
-        """Apply a batch; see ``Consumers.loop.Store``."""
+        """Apply a batch; see ``Consumers.store.Store``."""
         self._fill_gaps(batch)
         ticks = {
             (self._interval.step_of(record.timestamp), record.known_at.timestamp())

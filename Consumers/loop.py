@@ -1,86 +1,36 @@
 """The loop that both consumers run: poll, decode, buffer, store; offsets live in the store.
 
-Polling never waits long for the store: a thread writes a batch while the next one fills, and when that is
+Polling never waits long for the store (``StoreCalls``): a batch is written while the next one fills, and when that is
 full the partitions are paused and polled on, so that a slow, absent or hung store costs no group membership. After
 every assignment a partition is paused, and read from the offset that the store has: kafka-python keeps its
 in-memory position over a rebalance, which would lose whatever was buffered and dropped.
 """
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, wait
-from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaConnectionError, KafkaError
 
 from Consumers.assignment import AssignmentListener
-from Consumers.batching import Batch, Buffer, Entry, Policy
+from Consumers.batching import Buffer, Entry, Policy
 from Consumers.dead_letter_limit import DeadLetterLimit
 from Consumers.dead_letters import DeadLetters
 from Consumers.decoding import Decoder, Message, Partition
 from Consumers.measuring import note_lag, note_stored
 from Consumers.stall import StallDetector
+from Consumers.store import Store, StoreCalls
 from Sensor_core.errors import FencedError, InvalidRecordError, RetriableError
 from Sensor_core.interval import Interval
-from Setup.lifecycle import Backoff, Heartbeat, Stop
-from Setup.metrics import HEALTH, WRITE_TIME
+from Setup.lifecycle import Heartbeat, Stop
+from Setup.metrics import HEALTH
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 POLL_MS = 100
-ANSWER_WITHIN_S = 2.0
 DRAIN_S = 8.0
-GIVE_UP_AFTER_S = 1.0
 LOOK_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a store stands in a partition: the next offset it wants (None: it has none yet) and its clock."""
-
-    next_offset: int | None
-    clock: datetime | None
-
-
-Refuse = Callable[[list[tuple[Message, str]]], None]
-"""Makes dead letters of messages, each with a reason, and returns when they are acknowledged."""
-
-
-class Store(Protocol):
-    """Where records go, together with the offsets that say how far."""
-
-    def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
-        """Where to read on; raises RetriableError while the store does not answer."""
-
-    def limit(self, waiting: Mapping[Partition, int]) -> int | None:
-        """The last step that may be written now, or None for no limit; also asked now and then while nothing waits.
-
-        Args:
-            waiting: The step that waits first in each of this consumer's partitions where one waits.
-
-        Raises:
-            RetriableError: The store does not answer.
-            FencedError: The store has lost its offsets.
-        """
-
-    def write(self, batch: Batch, refuse: Refuse) -> None:
-        """Store a batch and its offsets, all or nothing.
-
-        Args:
-            batch: What to store.
-            refuse: Takes the messages that the store refuses for good; called before the commit.
-
-        Raises:
-            RetriableError: Nothing was stored; waiting may help.
-            FencedError: The offsets are not where this consumer left them; nothing was stored.
-        """
 
 
 class ConsumerLoop:
@@ -101,20 +51,15 @@ class ConsumerLoop:
         heartbeat: Heartbeat,
     ) -> None:
         self._consumer = consumer
-        self._store = store
+        self._store = StoreCalls(store, dead_letters, dead_letter_limit)
         self._decoder = decoder
-        self._dead_letters = dead_letters
         self._dead_letter_limit = dead_letter_limit
         self._stop = stop
         self._heartbeat = heartbeat
         self._buffer = Buffer(policy, interval)
         self._unpositioned: set[Partition] = set()
         self._stored: dict[Partition, int] = {}
-        self._writing: Future[Batch] | None = None
-        self._asked: Future[Any] | None = None
-        self._given_up = Stop()
         self._looked_at = 0.0
-        self._is_retrying = False
         self._stall = StallDetector(consumer)
         self._listener = AssignmentListener(consumer)
         consumer.subscribe(topics, listener=self._listener)
@@ -126,8 +71,7 @@ class ConsumerLoop:
                 self._turn()
             self._drain()
         finally:
-            self._given_up.set()
-            wait([work for work in (self._writing, self._asked) if work is not None], timeout=GIVE_UP_AFTER_S)
+            self._store.give_up()
             self._consumer.close(autocommit=False, timeout_ms=3000)
 
     def _turn(self) -> None:
@@ -140,7 +84,7 @@ class ConsumerLoop:
             self._read((partition.topic, partition.partition), messages)
         self._settle()
         note_lag(self._stored, self._consumer)
-        HEALTH.ready(is_ready=not self._unpositioned and not self._is_retrying)
+        HEALTH.ready(is_ready=not self._unpositioned and not self._store.is_retrying)
         self._write_if_due()
         self._breathe()
 
@@ -168,10 +112,10 @@ class ConsumerLoop:
 
     def _position(self) -> None:
         """Read on where the store stands, once the store says where that is."""
-        if not self._unpositioned or self._is_store_busy():
+        if not self._unpositioned or self._store.is_busy:
             return
         try:
-            positions = self._ask(self._store.positions, frozenset(self._unpositioned))
+            positions = self._store.positions(frozenset(self._unpositioned))
             earliest = self._consumer.beginning_offsets([TopicPartition(*p) for p in positions])
             ends = self._consumer.end_offsets(list(earliest))
         except (RetriableError, KafkaError) as error:
@@ -222,16 +166,12 @@ class ConsumerLoop:
         except InvalidRecordError as error:
             return message.offset, message, error.reason
 
-    def _refuse_stored(self, batch: Batch, refused: list[tuple[Message, str]]) -> None:
-        self._dead_letter_limit.check_batch(len(batch.records), refused)
-        self._dead_letters.publish(refused)
-
     def _write_if_due(self) -> None:
         is_due = self._buffer.is_due()
-        if self._is_store_busy() or not (is_due or self._is_time_to_look()):
+        if self._store.is_busy or not (is_due or self._is_time_to_look()):
             return
         try:
-            limit = self._ask(self._store.limit, self._buffer.first_steps())
+            limit = self._store.limit(self._buffer.first_steps())
         except RetriableError as error:
             logger.warning("waiting for the store: %s", error, extra={"event": "store_unreachable"})
             return
@@ -239,53 +179,16 @@ class ConsumerLoop:
             self._fence(error)
             return
         if is_due and (batch := self._buffer.cut(limit)):
-            self._writing = _in_background(self._write, batch)
+            self._store.begin_to_write(batch)
 
-    def _is_store_busy(self) -> bool:
-        return self._writing is not None or (self._asked is not None and not self._asked.done())
-
-    def _ask(self, question: Callable[..., T], *arguments: object) -> T:
-        """Put a question to the store; an answer that comes too late is left alone, and asked for anew.
-
-        Raises:
-            RetriableError: No answer came in time.
-        """
-        if self._is_store_busy():
-            raise RetriableError("the store is busy")
-        self._asked = _in_background(question, *arguments)
-        if not wait([self._asked], timeout=ANSWER_WITHIN_S).done:
-            raise RetriableError(f"no answer from the store within {ANSWER_WITHIN_S:g} s")
-        answer: T = self._asked.result()
-        return answer
-
-    @WRITE_TIME.time()
-    def _write(self, batch: Batch) -> Batch:
-        """Write one batch, as often as it takes (in the background)."""
-        backoff = Backoff()
-        while True:
-            try:
-                self._dead_letters.publish(batch.refused)
-                batch.refused = []  # they are safe, whatever becomes of the rest
-                self._store.write(batch, partial(self._refuse_stored, batch))
-            except RetriableError as error:
-                self._is_retrying = True
-                pause_s = backoff.next_s()
-                logger.warning("will write again in %.1f s: %s", pause_s, error, extra={"event": "write_retried"})
-                if self._given_up.wait(pause_s):
-                    raise
-            else:
-                self._is_retrying = False
-                return batch
-
-    def _settle(self) -> None:
+    def _settle(self, within_s: float = 0.0) -> None:
         """See how the write in progress ended, if it has."""
-        if self._writing is None or not self._writing.done():
-            return
-        writing, self._writing = self._writing, None
         try:
-            batch = writing.result()
+            batch = self._store.written(within_s)
         except FencedError as error:
             self._fence(error)
+            return
+        if batch is None:
             return
         note_stored(batch)
         self._stored |= {p: span.end for p, span in batch.spans.items() if p in self._buffer.partitions}
@@ -318,30 +221,12 @@ class ConsumerLoop:
     def _drain(self) -> None:
         """Give the write in progress, and one last batch, a bounded time; what is left will be read again."""
         for _ in range(2):
-            if self._writing is not None:
-                wait([self._writing], timeout=DRAIN_S / 2)
-                if not self._writing.done():
-                    return
-                self._settle()
+            self._settle(DRAIN_S / 2)
             try:
-                batch = self._buffer.cut(self._ask(self._store.limit, self._buffer.first_steps()))
+                batch = self._buffer.cut(self._store.limit(self._buffer.first_steps()))
             except (RetriableError, FencedError) as error:
                 logger.warning("stopping without a last batch: %s", error, extra={"event": "store_unreachable"})
                 return
             if not batch:
                 return
-            self._writing = _in_background(self._write, batch)
-
-
-def _in_background(function: Callable[..., T], *arguments: object) -> Future[T]:
-    """Call a function in a thread of its own, which the process does not wait for when it ends: a store may hang."""
-    future: Future[T] = Future()
-
-    def call() -> None:
-        try:
-            future.set_result(function(*arguments))
-        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
-            future.set_exception(error)
-
-    threading.Thread(target=call, name="store", daemon=True).start()
-    return future
+            self._store.begin_to_write(batch)

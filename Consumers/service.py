@@ -9,7 +9,8 @@ from Consumers.batching import Policy
 from Consumers.dead_letter_limit import DeadLetterLimit
 from Consumers.dead_letters import DeadLetters, read_dead_letter
 from Consumers.decoding import Decoder
-from Consumers.loop import ConsumerLoop, Store
+from Consumers.loop import ConsumerLoop
+from Consumers.store import Store
 from Setup.kafka_initialization import wait_for_consumer
 from Setup.kafka_login import KafkaUser, explained_refusal
 from Setup.lifecycle import Heartbeat, Stop

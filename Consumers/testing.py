@@ -8,7 +8,7 @@ import msgspec
 
 from Consumers.batching import Batch, Span
 from Consumers.decoding import Message, Partition, Record
-from Consumers.loop import Position, Refuse
+from Consumers.store import Position, Refuse
 from Sensor_core.errors import FencedError, RetriableError
 from Sensor_core.reading import READING_SCHEMA, TICK_SCHEMA, Reading, Tick
 from Setup.kafka_initialization import SCHEMA_HEADER

@@ -14,8 +14,8 @@ from psycopg2.extras import execute_values
 
 from Consumers.batching import Batch, Span
 from Consumers.decoding import Message, Partition, Record
-from Consumers.loop import Position, Refuse
 from Consumers.statements import TARGETS, Target, statement
+from Consumers.store import Position, Refuse
 from Sensor_core.errors import FencedError, RetriableError
 from Sensor_core.reading import LATEST, Reading
 from Setup.postgres import Role, connect, curable_errors
@@ -54,7 +54,7 @@ class Warehouse:
         return None
 
     def write(self, batch: Batch, refuse: Refuse) -> None:
-        """Store a batch; see ``Consumers.loop.Store``."""
+        """Store a batch; see ``Consumers.store.Store``."""
         with curable_errors():
             by_type = _by_type(batch.records)
             self._ensure_partitions(by_type)

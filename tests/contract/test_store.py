@@ -3,7 +3,7 @@
 import pytest
 
 from Consumers.history import History
-from Consumers.loop import Position
+from Consumers.store import Position
 from Consumers.testing import MemoryStore, make_batch
 from Consumers.warehouse import Warehouse
 from Sensor_core.errors import FencedError, RetriableError

@@ -11,6 +11,7 @@ from kafka import TopicPartition
 from prometheus_client import REGISTRY
 
 from Consumers import loop as loop_module
+from Consumers import store as store_module
 from Consumers.batching import Policy
 from Consumers.dead_letter_limit import DeadLetterLimit, TooManyDeadLettersError
 from Consumers.dead_letters import DeadLetters, read_dead_letter
@@ -335,8 +336,12 @@ def test_a_consumer_stops_cleanly_while_its_store_is_away(settings, publisher, p
 
 @pytest.mark.parametrize("call", ["positions", "limit", "write"])
 def test_a_consumer_polls_on_and_stops_in_time_while_its_store_hangs(settings, publisher, published, monkeypatch, call):
-    for name in ("ANSWER_WITHIN_S", "DRAIN_S", "GIVE_UP_AFTER_S"):
-        monkeypatch.setattr(loop_module, name, 0.2)
+    for module, name in (
+        (store_module, "ANSWER_WITHIN_S"),
+        (store_module, "GIVE_UP_AFTER_S"),
+        (loop_module, "DRAIN_S"),
+    ):
+        monkeypatch.setattr(module, name, 0.2)
     store, hanging, released, stop = MemoryStore(), threading.Event(), threading.Event(), threading.Event()
 
     def hang(*_):
