@@ -18,7 +18,7 @@ from Predictor.forecasting.total_model import TotalModel, direct_forecast, sprea
 from Training_scripts.dataset import EnergyHistory
 from Training_scripts.samples import WARM_UP_DAYS
 
-_MOST_ORIGINS: Final = 300
+MOST_ORIGINS: Final = 300
 _RIDGE: Final = 3e-3
 _BOUND: Final = 3.0
 _HALF_LIFE_DAYS: Final = 90.0
@@ -50,7 +50,7 @@ def total_weights(
     """
     first = history.first + WARM_UP_DAYS * history.interval.steps_per_day
     origins = np.arange(first, until - 1)
-    origins = np.sort(rng.choice(origins, min(_MOST_ORIGINS, len(origins)), replace=False))
+    origins = np.sort(rng.choice(origins, min(MOST_ORIGINS, len(origins)), replace=False))
     parts = [_rows_of(history, int(origin), until) for origin in origins]
     inputs, target, total, age_days = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("inputs", "target", "total", "age_days")

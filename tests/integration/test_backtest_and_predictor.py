@@ -15,7 +15,8 @@ from Setup.data_folder import DataFolder
 from Setup.history_loading import load_history
 from Setup.lifecycle import Stop
 from Setup.publisher import Publisher
-from Training_scripts import backtest, fitting, samples, simulate
+from tests.quick_training import train_quickly
+from Training_scripts import backtest, simulate
 
 pytestmark = pytest.mark.integration
 
@@ -43,8 +44,7 @@ def predictor(settings, postgres, redis_client, data):
 
 
 def test_the_backtest_gives_the_numbers_that_the_predictor_issues(predictor, settings, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "TREES", 5)
-    monkeypatch.setattr(samples, "MAX_ROWS", 5_000)
+    train_quickly(monkeypatch, trees=5, rows=5_000)
     interval = settings.interval
     origin = newest_of_history(data, interval)
     stamp, out = f"{interval.start_of(origin):%Y-%m-%dT%H:%M}", tmp_path / "out"

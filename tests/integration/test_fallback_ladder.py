@@ -19,7 +19,7 @@ from Setup.postgres import Role, connect
 from Setup.publisher import Publisher
 from Setup.redis_client import STATE_KEY
 from tests.integration.test_consumers import consume_until
-from Training_scripts import fitting, samples
+from tests.quick_training import train_quickly
 from Training_scripts.sources import history_of_warehouse
 from Training_scripts.train import train, validation_begin
 
@@ -51,8 +51,7 @@ WITHOUT_MODEL = WITH_EVERYTHING | dict.fromkeys((1, 2, 3), "profile")
 @pytest.fixture
 def world(settings, postgres, redis_client, tmp_path, monkeypatch):
     """A warehouse, a model trained on it, a filled cache, and weather to replay."""
-    monkeypatch.setattr(fitting, "TREES", 30)
-    monkeypatch.setattr(samples, "MAX_ROWS", 8_000)
+    train_quickly(monkeypatch, trees=30)
     with postgres.cursor() as cursor:
         cursor.execute(CONTENT)
     hours = [NEWEST - timedelta(hours=back) for back in range(24 * 30)]

@@ -9,7 +9,8 @@ import pytest
 from Predictor.forecasting.model_store import current_version, load, save, versions
 from Sensor_core.errors import ModelError
 from Setup.lifecycle import Heartbeat, Stop
-from Training_scripts import fitting, promote, samples, train
+from tests.quick_training import train_quickly
+from Training_scripts import fitting, promote, train
 from Training_scripts.trainer import Watch, train_once
 
 pytestmark = pytest.mark.integration
@@ -33,8 +34,7 @@ CHAMPION_KNOWS = datetime(2016, 8, 18, tzinfo=UTC)
 
 @pytest.fixture
 def trainer(settings, postgres, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "TREES", 30)
-    monkeypatch.setattr(samples, "MAX_ROWS", 8_000)
+    train_quickly(monkeypatch, trees=30)
     with postgres.cursor() as cursor:
         cursor.execute(CONTENT)
     return settings.model_copy(update={"model_dir": tmp_path / "models"})

@@ -5,7 +5,8 @@ import pytest
 from Predictor.forecasting.model_store import current_version, load
 from Sensor_core.errors import ModelError
 from Setup.lifecycle import Heartbeat
-from Training_scripts import fitting, samples
+from tests.quick_training import train_quickly
+from Training_scripts import fitting
 from Training_scripts.trainer import train_once
 
 pytestmark = [pytest.mark.integration, pytest.mark.warehouse]
@@ -34,8 +35,7 @@ class CountedHeartbeat(Heartbeat):
 
 @pytest.fixture
 def trainer_settings(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "TREES", 30)
-    monkeypatch.setattr(samples, "MAX_ROWS", 8_000)
+    train_quickly(monkeypatch, trees=30)
     return settings.model_copy(update={"model_dir": tmp_path})
 
 

@@ -8,8 +8,9 @@ import pytest
 from Predictor.forecasting.testing import ORIGIN, make_meters, make_weather, working_week
 from Predictor.weather_sources.download import Downloader
 from Sensor_core.interval import Interval
+from tests.quick_training import train_quickly
 from tests.unit.Predictor.open_meteo_provider import PATIENT, Provider, source_of
-from Training_scripts import fitting, samples
+from Training_scripts import fitting
 from Training_scripts.dataset import EnergyHistory
 
 
@@ -28,8 +29,7 @@ def history():
 def model(history):
     """Fitted to what lies before ``ORIGIN``, with few trees."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "TREES", 12)
-        patch.setattr(samples, "MAX_ROWS", 6_000)
+        train_quickly(patch, trees=12, rows=6_000)
         return fitting.fit(history, ORIGIN, seed=0, num_threads=1, advance=lambda _share: None)
 
 

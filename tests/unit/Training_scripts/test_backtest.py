@@ -13,7 +13,8 @@ from Predictor.forecasting.finishing import Finisher
 from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.model_store import current_version, load
 from Sensor_core.interval import Interval
-from Training_scripts import backtest, fitting, samples, simulate
+from tests.quick_training import train_quickly
+from Training_scripts import backtest, simulate
 from Training_scripts.backtesting import rolling
 from Training_scripts.sources import history_of_folder
 
@@ -25,8 +26,7 @@ TIMES = ["--train-until", "2016-04-02", "--from", "2016-04-02T00:00", "--to", "2
 @pytest.fixture(scope="module")
 def few_trees():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "TREES", 5)
-        patch.setattr(samples, "MAX_ROWS", 5_000)
+        train_quickly(patch, trees=5, rows=5_000)
         yield
 
 

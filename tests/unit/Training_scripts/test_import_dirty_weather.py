@@ -13,8 +13,9 @@ from Predictor.forecasting.forecaster import Forecaster
 from Sensor_core.interval import Interval
 from Setup.data_folder import DataFolder
 from tests.dirty_weather import HOLE, OFF_THE_HOUR, REPLAY_FROM, clean, make_dirty_folder
+from tests.quick_training import train_quickly
 from tests.unit.Training_scripts.test_import_round_trip import readings, same_readings
-from Training_scripts import fitting, samples, train
+from Training_scripts import train
 from Training_scripts.import_data import main
 from Training_scripts.sources import history_of_folder
 
@@ -60,8 +61,7 @@ def holes(times):
 
 
 def test_it_can_be_trained_on_and_every_meter_is_forecast_through_the_clock_change(dirty, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "TREES", 10)
-    monkeypatch.setattr(samples, "MAX_ROWS", 8_000)
+    train_quickly(monkeypatch)
     _, _, imported = dirty
     assert train.main(["--data", str(imported.path), "--out", str(tmp_path), "--threads", "1"]) == 0
     history = history_of_folder(imported.path, Interval())

@@ -11,7 +11,8 @@ import pytest
 from Predictor.forecasting.forecaster import Forecaster
 from Sensor_core.interval import Interval
 from Setup.data_folder import DataFolder
-from Training_scripts import fitting, samples, simulate, train
+from tests.quick_training import train_quickly
+from Training_scripts import simulate, train
 from Training_scripts.import_data import main
 from Training_scripts.sources import history_of_folder
 
@@ -322,8 +323,7 @@ def dirty(tmp_path_factory):
 
 
 def test_a_folder_with_dirty_weather_is_imported_trained_on_and_forecast(dirty, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "TREES", 10)
-    monkeypatch.setattr(samples, "MAX_ROWS", 8_000)
+    train_quickly(monkeypatch)
     source, original, at = dirty
     out = tmp_path / "out"
     options = ["--sites", str(source / "places.csv"), "--replay-from", "2016-11-08"]

@@ -7,7 +7,8 @@ from Predictor.forecasting.forecaster import Forecaster
 from Predictor.forecasting.model_store import current_version, load, versions
 from Predictor.forecasting.snapshot import history_steps
 from Sensor_core.interval import Interval
-from Training_scripts import fitting, promote, samples, simulate, train
+from tests.quick_training import train_quickly
+from Training_scripts import promote, simulate, train
 from Training_scripts.sources import history_of_folder
 from Training_scripts.validation import MODEL
 
@@ -15,8 +16,7 @@ from Training_scripts.validation import MODEL
 @pytest.fixture(scope="module")
 def few_trees():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "TREES", 10)
-        patch.setattr(samples, "MAX_ROWS", 8_000)
+        train_quickly(patch)
         yield
 
 
