@@ -1,5 +1,5 @@
 # make run    the whole pipeline on this machine; options go into ARGS: make run ARGS="--data DIR --hours 48"
-# make test   the tests, two files at a time; a selection goes into ARGS: make test ARGS="tests/unit -k replay"
+# make test   the tests, three files at a time; a selection goes into ARGS: make test ARGS="tests/unit -k replay"
 # make soak   half an hour of random kills, checked; shorter: make soak ARGS="--minutes 5"
 # make lint   formatting, style, types and the direction of imports
 # make sbom   sbom.json: what is installed, with versions and licences; the licences and known vulnerabilities checked
@@ -20,7 +20,7 @@ run: $(VENV)/installed-run
 	@exec $(BIN)/energy-run $(ARGS)
 
 test: $(VENV)/installed-dev
-	@exec $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@exec $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/installed-dev
 	@exec $(BIN)/python -m benchmarks.soak $(ARGS)

@@ -58,5 +58,5 @@ def consume(
             policy=policy,
             interval=settings.interval,
             stop=stop,
-            heartbeat=Heartbeat(settings.heartbeat_file),
+            heartbeat=Heartbeat(),
         ).run()

@@ -119,7 +119,7 @@ class Part:
 def replay(settings: Settings, stop: Stop, part: Part) -> None:
     """Replay a part of the data folder until its end or a signal."""
     source = Replay(DataFolder(settings.data_dir, settings.interval))
-    heartbeat, progress = Heartbeat(settings.heartbeat_file), _progress()
+    heartbeat, progress = Heartbeat(), _progress()
     with progress:
         plan = _check(source, heartbeat, progress)
         publisher = Publisher(settings, "sensor_publisher", stop, user=KafkaUser.SENSOR, beat=heartbeat.beat)
@@ -229,7 +229,7 @@ def live(settings: Settings, stop: Stop) -> None:
     Raises:
         RetriableError: The process was told to stop while Kafka takes nothing.
     """
-    heartbeat = Heartbeat(settings.heartbeat_file)
+    heartbeat = Heartbeat()
     publisher = Publisher(settings, "sensor_publisher", stop, user=KafkaUser.SENSOR, beat=heartbeat.beat)
     try:
         lines = LiveFeed(

@@ -171,7 +171,7 @@ def run(settings: Settings, stop: Stop) -> None:
     publisher = Publisher(settings, "predictor", stop, user=KafkaUser.PREDICTOR)
     hours = ClosedHours(client)
     processing = PredictionProcessing(settings, client, publisher)
-    heartbeat, backoff, progress = Heartbeat(settings.heartbeat_file), Backoff(), Progress()
+    heartbeat, backoff, progress = Heartbeat(), Backoff(), Progress()
     try:
         while not stop.is_set():
             heartbeat.beat()

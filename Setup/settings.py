@@ -109,7 +109,6 @@ class Settings(BaseSettings):
 
     # All services
     start_deadline_s: PositiveFloat = 60.0
-    heartbeat_file: Path | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: Port | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -167,7 +167,7 @@ class Watch:
 def run(settings: Settings, stop: Stop) -> None:
     """Score every SCORING_EVERY_S seconds, train every TRAINING_EVERY_H hours and after drift, until told to stop."""
     wait_for_postgres(settings, Role.TRAINER, stop).close()
-    heartbeat = Heartbeat(settings.heartbeat_file)
+    heartbeat = Heartbeat()
     watch = Watch(settings, heartbeat, stop)
     due = time.monotonic() + settings.training_every_h * SECONDS_PER_HOUR
     while not heartbeat.wait(settings.scoring_every_s, stop):

@@ -68,7 +68,7 @@ def make_loop(settings, publisher, store, stop, *, dead_letter_publisher=None, m
         policy=Policy(updates=1, max_age_s=0.1, max_messages=max_messages, ticked=topics),
         interval=settings.interval,
         stop=stop,
-        heartbeat=Heartbeat(None),
+        heartbeat=Heartbeat(),
     )
 
 

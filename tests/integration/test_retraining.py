@@ -68,7 +68,7 @@ def first_champion(trainer, postgres, kept_champion):
             'DELETE FROM readings WHERE "timestamp" >= %s',
             (CHAMPION_KNOWS, CHAMPION_KNOWS),
         )
-        version = train_once(trainer, Heartbeat(None))
+        version = train_once(trainer, Heartbeat())
         cursor.execute("INSERT INTO readings SELECT * FROM later")
         cursor.execute("SELECT to_jsonb(m)::text FROM models m")
         row.write_text(cursor.fetchone()[0])
@@ -84,7 +84,7 @@ def spoilt_champion(trainer, first_champion):
 
 
 def test_the_first_model_is_in_the_table_with_what_it_was_made_of(trainer, postgres):
-    version = train_once(trainer, Heartbeat(None))
+    version = train_once(trainer, Heartbeat())
     columns = "model, status, meters, readings, seed, libraries, training_from, training_to, reason, promoted_at"
     ((model, status, meters, readings, seed, libraries, begin, end, reason, promoted_at),) = models(postgres, columns)
     assert (model, status, meters, seed) == (version, "champion", 4, 0)
@@ -98,7 +98,7 @@ def test_the_first_model_is_in_the_table_with_what_it_was_made_of(trainer, postg
 def test_a_challenger_that_beats_a_spoilt_champion_is_promoted_and_the_comparison_kept(
     trainer, postgres, spoilt_champion
 ):
-    version = train_once(trainer, Heartbeat(None), "after drift (of a test)")
+    version = train_once(trainer, Heartbeat(), "after drift (of a test)")
     assert version is not None
     assert current_version(trainer.model_dir) == version != spoilt_champion
     rows = {model: (status, reason, comparison) for model, status, reason, comparison in
@@ -115,7 +115,7 @@ def test_a_challenger_that_is_no_better_is_refused_and_the_champion_stays(
     trainer, postgres, first_champion, monkeypatch
 ):
     monkeypatch.setattr(fitting, "TREES", 1)
-    assert train_once(trainer, Heartbeat(None)) is None
+    assert train_once(trainer, Heartbeat()) is None
     assert current_version(trainer.model_dir) == first_champion
     (first, second) = models(postgres, "model, status, reason")
     assert first[:2] == (first_champion, "champion")
@@ -126,16 +126,16 @@ def test_a_challenger_that_is_no_better_is_refused_and_the_champion_stays(
 
 def test_a_challenger_knows_nothing_of_the_weeks_that_it_is_judged_by(trainer, postgres, first_champion, monkeypatch):
     monkeypatch.setattr(fitting, "TREES", 1)
-    train_once(trainer, Heartbeat(None))
+    train_once(trainer, Heartbeat())
     _, (training_to, comparison) = models(postgres, "training_to, comparison")
     assert training_to == CHAMPION_KNOWS
     assert 12 <= comparison["days"] <= 14
 
 
 def test_a_champion_that_has_seen_the_newest_weeks_is_not_challenged_yet(trainer, postgres):
-    version = train_once(trainer, Heartbeat(None))
+    version = train_once(trainer, Heartbeat())
     with pytest.raises(ModelError, match=f"{version} has seen all but the last 0 h"):
-        train_once(trainer, Heartbeat(None))
+        train_once(trainer, Heartbeat())
 
 
 def test_old_versions_are_pruned_but_never_the_one_in_use(trainer, postgres, first_champion, monkeypatch):
@@ -143,7 +143,7 @@ def test_old_versions_are_pruned_but_never_the_one_in_use(trainer, postgres, fir
     few = trainer.model_copy(update={"training_keep_versions": 1})
     for seed in (1, 2):
         monkeypatch.setitem(fitting._PARAMETERS, "seed", seed)
-        train_once(few, Heartbeat(None))
+        train_once(few, Heartbeat())
     assert len(versions(trainer.model_dir)) == 2
     assert first_champion in versions(trainer.model_dir)
     assert len(models(postgres)) == 3, "the table remembers them all"
@@ -151,7 +151,7 @@ def test_old_versions_are_pruned_but_never_the_one_in_use(trainer, postgres, fir
 
 def test_only_so_many_of_the_newest_readings_are_learned_from(trainer, postgres):
     few = trainer.model_copy(update={"training_max_readings": 4 * 1000})
-    train_once(few, Heartbeat(None))
+    train_once(few, Heartbeat())
     assert models(postgres, "readings") == [(4 * 1000,)]
 
 
@@ -176,7 +176,7 @@ def test_what_a_command_did_without_a_database_is_noted_by_the_service(
     assert promote.main([second]) == 0
     assert "the trainer service will note it" in capsys.readouterr().err
     assert dict(models(postgres)) == {first_champion: "champion"}
-    Watch(trainer, Heartbeat(None), Stop()).look()
+    Watch(trainer, Heartbeat(), Stop()).look()
     assert dict(models(postgres)) == {first_champion: "retired", second: "champion"}
 
 
@@ -200,7 +200,7 @@ def test_drift_of_the_scores_calls_for_a_challenger_once(trainer, postgres, firs
     values = {metric: promised[metric] * worse for metric in ("pinball", "cvrmse")}
     with postgres.cursor() as cursor:
         cursor.execute(DRIFTED, {"model": first_champion if own else "another", **values})
-    watch = Watch(trainer, Heartbeat(None), Stop())
+    watch = Watch(trainer, Heartbeat(), Stop())
     why = watch.look()
     assert (why is not None) == found
     assert watch.look() is None, "until as many new hours have been scored"

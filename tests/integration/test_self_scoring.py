@@ -106,7 +106,7 @@ def store(connection, readings=(), forecasts=(), totals=(), clock=None):
 
 
 def score(settings):
-    return score_forecasts(settings, Heartbeat(None), Stop())
+    return score_forecasts(settings, Heartbeat(), Stop())
 
 
 def rows(postgres, query):

@@ -27,8 +27,7 @@ def sensor_settings(settings, tmp_path):
     (tmp_path / "sites.csv").write_text("site_id,time_zone,latitude,longitude,country,stamps\n0,UTC,0,0,GB,utc\n")
     (tmp_path / "building_metadata.csv").write_text("site_id,building_id\n0,1\n")
     write_readings(tmp_path, range(HOURS))
-    changes = {"data_dir": tmp_path, "replay_seconds_per_hour": 0.0, "heartbeat_file": tmp_path / "heartbeat"}
-    return settings.model_copy(update=changes)
+    return settings.model_copy(update={"data_dir": tmp_path, "replay_seconds_per_hour": 0.0})
 
 
 def write_readings(folder, hours):
@@ -52,7 +51,6 @@ def test_a_replay_goes_on_after_the_newest_hour_that_the_topics_hold(sensor_sett
     assert run(sensor_settings, hours=5) == 10
     assert run(sensor_settings) == HOURS
     assert run(sensor_settings) == HOURS
-    assert sensor_settings.heartbeat_file.exists()
 
 
 def test_a_sensor_that_is_started_again_ends_where_it_was_first_to_end(sensor_settings, tmp_path):

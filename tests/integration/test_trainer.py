@@ -42,7 +42,7 @@ def trainer_settings(settings, tmp_path, monkeypatch):
 def test_a_model_that_beats_persistence_is_handed_over_and_the_trainer_is_alive_meanwhile(trainer_settings, postgres):
     with postgres.cursor() as cursor:
         cursor.execute(CONTENT)
-    heartbeat = CountedHeartbeat(None)
+    heartbeat = CountedHeartbeat()
     version = train_once(trainer_settings, heartbeat)
     assert version is not None
     assert current_version(trainer_settings.model_dir) == version
@@ -57,4 +57,4 @@ def test_too_little_history_is_said(trainer_settings, postgres):
     with postgres.cursor() as cursor:
         cursor.execute(CONTENT + "DELETE FROM readings WHERE \"timestamp\" >= '2016-07-05'")
     with pytest.raises(ModelError, match="96 h of history are too little to train on: 672 h"):
-        train_once(trainer_settings, Heartbeat(None))
+        train_once(trainer_settings, Heartbeat())

@@ -21,7 +21,7 @@ SINGLE, HIGHLY_AVAILABLE = ROOT / "docker-compose.yml", ROOT / "docker-compose.h
 REDIS_PASSWORDS = ("REDIS_PASSWORD", "REDIS_CONSUMER_REDIS_PASSWORD", "PREDICTOR_REDIS_PASSWORD")
 APPLICATIONS = {"setup", "sensor_publisher", "postgre_consumer", "redis_consumer", "predictor", "trainer"}
 STORES = {"kafka", "postgres", "redis"}
-SET_BY_COMPOSE = {"GRAFANA_PORT", "GRAFANA_ADMIN_USER", "KAFKA_CLUSTER_ID", "HEARTBEAT_FILE"}
+SET_BY_COMPOSE = {"GRAFANA_PORT", "GRAFANA_ADMIN_USER", "KAFKA_CLUSTER_ID"}
 EXACT_TAG = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.-]+)?")
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)")
 

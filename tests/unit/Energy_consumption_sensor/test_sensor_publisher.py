@@ -60,7 +60,7 @@ def feed():
 def publisher(feed, monkeypatch):
     monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
     settings = SimpleNamespace(interval=HOURLY, replay_seconds_per_hour=0.0)
-    return ReplayPublisher(feed, settings, Heartbeat(None), threading.Event())
+    return ReplayPublisher(feed, settings, Heartbeat(), threading.Event())
 
 
 def update(hour):

@@ -68,7 +68,7 @@ def test_other_pages_do_not_exist(ask):
 
 def test_every_heartbeat_says_that_the_loop_turns_and_every_backoff_is_a_retry():
     before = RETRIES._value.get()
-    Heartbeat(None).beat()
+    Heartbeat().beat()
     Backoff().next_s()
     assert HEALTH.is_live()
     assert RETRIES._value.get() == before + 1
