@@ -1,6 +1,7 @@
 """The numbered migrations, and the scripts that psql would run, on the PostgreSQL that was asked for."""
 
 import subprocess
+from contextlib import closing
 
 import psycopg2
 import pytest
@@ -45,6 +46,12 @@ def test_each_migration_is_applied_once(postgres):
     assert applied == sorted(applied)
     assert [version for (version,) in rows(postgres, "SELECT version FROM schema_migrations ORDER BY 1")] == applied
     assert migrate(postgres) == []
+
+
+def test_queries_of_later_connections_are_not_compiled(settings, postgres):
+    migrate(postgres)
+    with closing(connect(settings, Role.ADMIN)) as later:
+        assert rows(later, "SHOW jit") == [("off",)]
 
 
 def test_a_failing_migration_leaves_nothing_and_is_tried_again(postgres, tmp_path):
