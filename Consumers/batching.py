@@ -63,7 +63,7 @@ class Policy:
     max_age_s: float
     max_messages: int
     ticked: Collection[str]
-    max_bytes: int = 16 * 1024 * 1024
+    max_bytes: int = 8 * 1024 * 1024
 
 
 Entry = tuple[int, Message, Record | str]

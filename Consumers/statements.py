@@ -43,7 +43,7 @@ class Target:
     """
 
     staging: str
-    rows: Callable[[Sequence[Any]], io.StringIO | io.BytesIO]
+    rows: Callable[[Sequence[Any]], io.BytesIO]
     store: str
     event_time: Callable[[Any], datetime] | None
     format: str = "text"
@@ -102,8 +102,9 @@ def _readings(readings: Sequence[Reading]) -> io.BytesIO:
     return io.BytesIO(_BINARY_HEAD + rows.tobytes() + _BINARY_END)
 
 
-def _lines(line: Callable[[Any], str]) -> Callable[[Sequence[Any]], io.StringIO]:
-    return lambda records: io.StringIO("".join(map(line, records)))
+def _lines(line: Callable[[Any], str]) -> Callable[[Sequence[Any]], io.BytesIO]:
+    """COPY's text format; a StringIO would take four bytes a character, and dead letters may be large."""
+    return lambda records: io.BytesIO(b"".join([line(record).encode() for record in records]))
 
 
 def _forecast(f: MeterForecast) -> str:

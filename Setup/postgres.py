@@ -65,6 +65,7 @@ def connect(settings: Settings, role: Role) -> Connection:
             user=name or settings.postgres_user,
             password=password_for(settings, password_field, settings.postgres_host),
             application_name=role.name.lower(),
+            client_encoding="UTF8",
             connect_timeout=5,
             keepalives_idle=10,
             keepalives_interval=5,
