@@ -75,7 +75,8 @@ class Replay:
             raise DataFolderError(f"{file} has no readings")
         if disorder > MAX_DISORDER_H * self._interval.steps_per_hour:
             raise DataFolderError(
-                f"{file} is out of order by {disorder // self._interval.steps_per_hour} h; sort it by timestamp"
+                f"{file} is out of order by {disorder // self._interval.steps_per_hour} h; sort it by timestamp, "
+                "and rows with a later known_at by that"
             )
         return Plan(rows, first, last, disorder)
 

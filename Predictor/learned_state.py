@@ -59,11 +59,16 @@ class LearnedState:
                 self._restore(self._copy.read())
         elif stored != self._written.get(_ORIGIN):
             self._load()
-        if self._finisher.origin is not None and self._finisher.origin > step:
+        if self._is_ahead_of(step):  # hours were closed again, by energy-cache rebuild say: the copy may be older
+            self._restore(self._copy.read())
+        if self._is_ahead_of(step):
             logger.warning("intervals start anew: what was learned is of later hours", extra={"event": "state_dropped"})
             self._finisher, self._copy_due = Finisher(model), 0
         self._finisher.model = model
         return self._finisher
+
+    def _is_ahead_of(self, step: int) -> bool:
+        return self._finisher.origin is not None and self._finisher.origin > step
 
     def _load(self) -> None:
         with curable_errors():

@@ -46,6 +46,9 @@ def upload_metadata(connection: Connection, folder: DataFolder) -> None:
     ]
     meters = [(m.building_id, m.meter, m.external_id, m.unit, m.multiplier) for m in folder.meters.values()]
     with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT building_id, site_id FROM buildings")
+        site_before: dict[int, int] = dict(cursor.fetchall())
+        has_moved = any(site_before.get(b.building_id, b.site_id) != b.site_id for b in folder.buildings.values())
         _upsert(cursor, "sites", "site_id, time_zone, latitude, longitude, country, stamps, limit_kw", sites, 1)
         columns = "building_id, site_id, primary_use, floor_area_m2, year_built, floor_count"
         _upsert(cursor, "buildings", columns, buildings, 1)
@@ -53,7 +56,7 @@ def upload_metadata(connection: Connection, folder: DataFolder) -> None:
         _upsert(cursor, "meters", "building_id, meter, external_id, unit, multiplier", meters, 2)
         cursor.execute("SELECT EXISTS (SELECT FROM unknown_buildings JOIN buildings USING (building_id))")
         (became_known,) = cursor.fetchone() or (False,)
-        if became_known:  # their readings join the totals
+        if became_known or has_moved:  # their readings join the totals, or others
             cursor.execute("SELECT rebuild_hourly_totals()")
 
 

@@ -196,7 +196,10 @@ def _rings(cursor: Cursor, meters: list[tuple[int, int]], settings: Settings) ->
 
 def _state(settings: Settings, cursor: Cursor, resume: Resume) -> dict[str, str]:
     """The last hour that needs no forecast, and the offsets to read on from."""
-    cursor.execute("SELECT max(issued_at) FROM forecasts")
+    # Totals have an index on it, and are issued whenever a meter is heard of.
+    cursor.execute(
+        "SELECT coalesce((SELECT max(issued_at) FROM aggregate_forecasts), (SELECT max(issued_at) FROM forecasts))"
+    )
     (newest,) = cursor.fetchone() or (None,)
     closed = None if newest is None else settings.interval.step_of(newest) - 1
     cursor.execute('SELECT "partition", next_offset FROM consumer_offsets WHERE topic = %s', (settings.topic_postgre,))

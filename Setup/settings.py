@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     max_ahead_h: PositiveInt = 48
     dead_letter_limit: float = Field(default=0.2, ge=0, le=1)
     dead_letter_window: PositiveInt = 1000
-    history_h: int = Field(default=840, ge=336)
+    history_h: int = Field(default=840, ge=840)
     predictor_lag_h: PositiveInt = 168
 
     # Predictor and trainer

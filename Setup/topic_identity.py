@@ -24,6 +24,10 @@ from Setup.settings import Settings
 logger = logging.getLogger(__name__)
 
 _FORGET_OFFSETS: Final = "DELETE FROM consumer_offsets WHERE topic = ANY(%(topics)s) RETURNING topic"
+# Their clocks stand still: the slowest of all says how far the warehouse has come.
+_FORGET_UNUSED: Final = """
+WITH unused AS (DELETE FROM topics WHERE topic <> ALL(%(topics)s))
+DELETE FROM consumer_offsets WHERE topic <> ALL(%(topics)s)"""
 # Their origins become free for the new topic's, and each keeps one of its own, to be shown and replayed by.
 _SET_DEAD_LETTERS_APART: Final = """
 UPDATE dead_letters AS d
@@ -54,7 +58,8 @@ def forget_earlier_topics(
 ) -> list[str]:
     """Have topics read from their beginning that are not those which the stored offsets are of.
 
-    Consumers may run meanwhile; what they store again changes nothing.
+    Consumers may run meanwhile; what they store again changes nothing. Topics that the settings no longer name are
+    forgotten, too.
 
     Args:
         settings: All settings.
@@ -78,10 +83,11 @@ def forget_earlier_topics(
         connection,
         connection.cursor() as cursor,
     ):
-        anew = _made_anew(cursor, ids, created)
-        cursor.execute(_FORGET_OFFSETS, {"topics": anew})
+        anew, unheard_of = _made_anew(cursor, ids, created)
+        cursor.execute(_FORGET_OFFSETS, {"topics": [*anew, *unheard_of]})
         forgotten = {topic for (topic,) in cursor.fetchall()}
-        if settings.topic_redis in anew and _forget_offsets(client):
+        cursor.execute(_FORGET_UNUSED, {"topics": list(ids)})
+        if settings.topic_redis in {*anew, *unheard_of} and _forget_offsets(client):
             forgotten.add(settings.topic_redis)
         cursor.execute(_SET_DEAD_LETTERS_APART, {"topics": anew})
         execute_values(cursor, _REMEMBER, list(ids.items()))
@@ -93,10 +99,12 @@ def forget_earlier_topics(
     return sorted(forgotten)
 
 
-def _made_anew(cursor: Cursor, ids: dict[str, str], created: Collection[str]) -> list[str]:
+def _made_anew(cursor: Cursor, ids: dict[str, str], created: Collection[str]) -> tuple[list[str], list[str]]:
+    """Topics that are others than before, and those that the settings did not name before."""
     cursor.execute("SELECT topic, topic_id::text FROM topics")
     known: dict[str, str] = dict(cursor.fetchall())
-    return [topic for topic, topic_id in ids.items() if topic in created or known.get(topic, topic_id) != topic_id]
+    anew = [topic for topic, topic_id in ids.items() if topic in created or known.get(topic, topic_id) != topic_id]
+    return anew, [topic for topic in ids if known and topic not in known and topic not in anew]
 
 
 def _forget_offsets(client: Client) -> bool:

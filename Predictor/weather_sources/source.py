@@ -19,7 +19,7 @@ class SiteWeather:
     """The weather of S sites as it was known at one moment; NaN is unknown.
 
     Attributes:
-        observed: The last 72 hours, shape ``(S, 72, 7)`` in the order of ``QUANTITY_NAMES``.
+        observed: The last hours, shape ``(S, WEATHER_HISTORY_H, 7)`` in the order of ``QUANTITY_NAMES``.
         forecast: The next 48 hours, shape ``(S, 48, 7)``.
         observed_by: Who observed.
         forecast_by: Who forecast, and how.
@@ -83,7 +83,7 @@ class HourlyWeather:
         return window
 
     def observed(self, hour: int, known: int) -> Floats32:
-        """The 72 hours up to ``hour``, of which those after the hour ``known`` are hidden."""
+        """The hours up to ``hour``, of which those after the hour ``known`` are hidden."""
         begin = hour + 1 - WEATHER_HISTORY_H
         window = self.between(begin, hour + 1)
         window[:, max(0, known + 1 - begin) :] = np.nan

@@ -87,7 +87,6 @@ class Stack:
             postgres_db=f"faults_{self.number}",
             redis_host=endpoints.redis_host,
             redis_port=endpoints.redis_port,
-            history_h=336,
             batch_max_age_s=0.5,
             **{f"topic_{name}": f"faults_{self.number}_{name}" for name in TOPICS},
             **dict.fromkeys(PASSWORDS, self.password),

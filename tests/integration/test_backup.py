@@ -14,6 +14,7 @@ from Sensor_core.reading import READING_SCHEMA
 from Sensor_core.testing import make_reading
 from Setup import backup
 from Setup.initialise import prepare
+from Setup.kafka_initialization import create_topics
 from Setup.postgres import MIGRATIONS, Role, connect, migrate
 from Setup.publisher import Publisher
 from Setup.redis_client import CLOSED_KEY, RedisUser, make_client
@@ -150,6 +151,24 @@ def test_a_consumer_that_runs_while_its_topic_is_made_anew_reads_it_from_its_beg
     consume_until(postgre_consumer.run, settings, done)
     assert forgotten == [topics]
     assert forget_earlier_topics(settings, redis_client, ()) == []
+
+
+def test_topics_that_the_settings_no_longer_name_hold_nothing_up_and_are_read_anew_if_they_come_back(
+    settings, postgres, redis_client
+):
+    create_topics(other := settings.model_copy(update={"topic_postgre": f"{settings.topic_postgre}_other"}))
+    offset = "INSERT INTO consumer_offsets (topic, \"partition\", next_offset, clock) VALUES (%s, 0, 1, '2016-09-01Z')"
+
+    def forget(chosen):
+        with postgres.cursor() as cursor:
+            cursor.execute(offset, (chosen.topic_postgre,))
+        forget_earlier_topics(chosen, redis_client, ())
+        return [topic for (topic,) in query(postgres, "SELECT topic FROM consumer_offsets")]
+
+    assert forget(settings) == [settings.topic_postgre]
+    assert forget(other) == []
+    assert forget(other) == [other.topic_postgre]
+    assert forget(settings) == []
 
 
 def test_nothing_is_restored_over_what_there_is(settings, tmp_path):

@@ -90,6 +90,14 @@ def test_the_tables_are_those_that_the_history_of_the_folder_would_make(postgres
         assert rows == by_history[name], name
 
 
+def test_an_outage_that_is_made_up_for_is_scored_again(postgres, load):
+    closed = "UPDATE scoring_state SET scored_until = '2016-10-22Z', closed_until = '2016-10-22Z'"
+    execute(postgres, "SELECT ensure_partitions('2016-10-01', '2016-11-30')", closed)
+    load()
+    days = execute(postgres, "SELECT DISTINCT day FROM rescoring ORDER BY day")
+    assert [day.day for (day,) in days] == [20, 21, 22, 23, 24]
+
+
 def test_loading_the_same_files_again_changes_nothing(postgres, load):
     load()
     once = tables(postgres)

@@ -128,6 +128,15 @@ def test_hours_before_those_that_were_learned_from_start_anew(redis_client, lear
     assert redis_client.hget(LEARNED_KEY, "origin") == str(ORIGIN + 3).encode()
 
 
+def test_hours_that_are_closed_again_go_on_with_an_older_copy(redis_client, postgres, learned_state):
+    learned = learned_state()
+    process(learned, range(2 * COPY_EVERY_H + 5))
+    again = ORIGIN + 2 * COPY_EVERY_H + 2
+    assert learned.finisher(KNOWING, again).origin == ORIGIN + 2 * COPY_EVERY_H
+    process(learned, [2 * COPY_EVERY_H + 2])
+    assert redis_client.hget(LEARNED_KEY, "origin") == str(again).encode()
+
+
 def test_parts_whose_truth_has_come_leave_redis(redis_client, learned_state):
     learned = learned_state()
     process(learned, range(80))

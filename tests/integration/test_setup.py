@@ -1,6 +1,7 @@
 """Setup: waits for what others hold, and a corrected history counts as a corrected reading of the stream does."""
 
 import logging
+from contextlib import closing
 
 import numpy as np
 import psycopg2
@@ -11,6 +12,7 @@ from Setup.buildings_info import SLOT
 from Setup.cache_filling import is_filled
 from Setup.initialise import prepare
 from Setup.lifecycle import Stop
+from Setup.postgres import Role, connect
 from Setup.redis_client import RING_PREFIX
 
 pytestmark = pytest.mark.integration
@@ -82,6 +84,25 @@ def test_a_corrected_history_replaces_what_is_older_and_keeps_it_as_a_revision(
     caplog.clear()
     run()
     assert "loaded" not in caplog.text
+
+
+def test_a_building_takes_its_past_along_to_another_site(run, folder, postgres):
+    (folder / "sites.csv").write_text(METADATA["sites.csv"] + "1,UTC,50,0,GB,utc\n")
+    run()
+    (folder / "building_metadata.csv").write_text(METADATA["building_metadata.csv"].replace("0,2,", "1,2,"))
+    run()
+    totals = 'SELECT site_id, energy_kwh, meters_reported FROM site_totals ORDER BY site_id, "timestamp"'
+    assert rows(postgres, totals) == [(0, 5, 1), (0, 6, 1), (1, 7, 1)]
+
+
+def test_totals_are_not_made_anew_in_the_midst_of_a_batch(settings, postgres):
+    with closing(connect(settings, Role.POSTGRES_CONSUMER)) as consumer, consumer.cursor() as cursor:
+        cursor.execute("SELECT ensure_partitions('2016-09-01', '2016-09-01')")
+        cursor.execute("INSERT INTO site_totals VALUES (0, 0, '2016-09-01Z', 1, 1)")
+        with postgres.cursor() as another:
+            another.execute("SET lock_timeout = '200ms'")
+            with pytest.raises(psycopg2.errors.LockNotAvailable):
+                another.execute("SELECT rebuild_hourly_totals()")
 
 
 def test_a_changed_unit_of_stored_readings_is_told(run, folder, caplog):

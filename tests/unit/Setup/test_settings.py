@@ -56,7 +56,7 @@ def test_other_programs_variables_are_none_of_ours(monkeypatch):
         ("POSTGRES_PORT", "70000", "65535"),
         ("KAFKA_PARTITIONS", "many", "integer"),
         ("LOG_FORMAT", "xml", "json"),
-        ("HISTORY_H", "24", "336"),
+        ("HISTORY_H", "336", "840"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_its_variable(monkeypatch, variable, value, complaint):
