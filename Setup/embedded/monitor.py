@@ -34,7 +34,8 @@ COUNTING_SHARE: Final = 30
 _STATEMENT_TIMEOUT_MS: Final = 10_000
 
 _SKILL: Final[LiteralString] = """
-    WITH newest AS (SELECT min(clock) AS clock FROM consumer_offsets)
+    WITH newest AS (SELECT least(min(clock), (SELECT max(issued_at) FROM aggregate_forecasts)) AS clock
+                    FROM consumer_offsets)
     SELECT 1 - avg(abs(truth.meter_reading_kwh - f.q50[1])) / nullif(avg(abs(truth.meter_reading_kwh
                - naive.meter_reading_kwh)), 0)
     FROM newest
@@ -92,8 +93,8 @@ class Counts:
         readings: Rows of ``readings``.
         forecasts: Rows of ``forecasts``, one a meter and issue.
         dead_letters: Rows of ``dead_letters``.
-        skill: 1 - error / error of repeating the newest reading, one interval ahead over the newest 24 h; None
-            while there is nothing to compare.
+        skill: 1 - error / error of repeating the newest reading, one interval ahead over the last 24 h forecast;
+            None while there is nothing to compare.
     """
 
     readings: int
