@@ -4,7 +4,8 @@ Two guards keep readings single: the compare-and-set of the partition's offset, 
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import psycopg2
@@ -59,7 +60,7 @@ class Warehouse:
             by_type = _by_type(batch.records)
             self._ensure_partitions(by_type)
             first_seen = self._newly_seen(batch)
-            with self._transaction() as cursor:
+            with self._noting_dropped_months(), self._transaction() as cursor:
                 if not self._move_offsets(cursor, batch):
                     return
                 _note_gaps(cursor, batch)
@@ -119,6 +120,17 @@ class Warehouse:
             with self._transaction() as cursor:
                 cursor.execute("SELECT ensure_partitions(%s, %s)", (first, first))
             self._months.add((year, month))
+
+    @contextmanager
+    def _noting_dropped_months(self) -> Iterator[None]:
+        """Make the months' partitions anew at the next attempt where one was dropped (FORECAST_RETENTION_DAYS)."""
+        try:
+            yield
+        except psycopg2.errors.CheckViolation as error:
+            if not _lacks_partition(error):
+                raise
+            self._months.clear()
+            raise RetriableError(f"Postgres: {str(error).splitlines()[0]}") from error
 
     def _newly_seen(self, batch: Batch) -> dict[MeterId, datetime]:
         """Meters that this batch shows for the first time, or earlier than any batch of this process."""
@@ -201,6 +213,8 @@ def _store(cursor: Cursor, target: Target, rows: Rows) -> list[tuple[Message, st
     try:
         _copy_and_store(cursor, target, [record for _, record in rows])
     except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+        if _lacks_partition(error):
+            raise  # no fault of the data
         cursor.execute("ROLLBACK TO SAVEPOINT records")
         if len(rows) == 1:
             return [(rows[0][0], str(error).strip().splitlines()[0])]
@@ -210,6 +224,11 @@ def _store(cursor: Cursor, target: Target, rows: Rows) -> list[tuple[Message, st
         return refused + _store(cursor, target, rows[half:])
     cursor.execute("RELEASE SAVEPOINT records")
     return []
+
+
+def _lacks_partition(error: psycopg2.Error) -> bool:
+    """Whether a row's month has no partition: Postgres says that a check is violated, and names none."""
+    return isinstance(error, psycopg2.errors.CheckViolation) and error.diag.constraint_name is None
 
 
 def _copy_and_store(cursor: Cursor, target: Target, records: Sequence[Record]) -> None:

@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     scoring_every_s: PositiveFloat = 60.0
     drift_window_h: int = Field(default=168, ge=48)
     drift_factor: float = Field(default=1.25, gt=1)
+    forecast_retention_days: int = Field(default=730, ge=60)
 
     # All services
     start_deadline_s: PositiveFloat = 60.0

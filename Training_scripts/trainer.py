@@ -3,7 +3,7 @@
 On a schedule, or when the scores have drifted from what validation promised, it fits a challenger to what lies before
 the newest weeks and lets it forecast them beside the model in use. Only a challenger that wins is fitted anew to
 everything and written to MODEL_DIR as the version in use, where the predictor takes it over between two hours. What
-became of each is in the table of models.
+became of each is in the table of models. Once a day it drops forecasts that are older than FORECAST_RETENTION_DAYS.
 """
 
 import logging
@@ -23,6 +23,7 @@ from Training_scripts.challenge import Comparison, compare
 from Training_scripts.dataset import EnergyHistory
 from Training_scripts.drift import find_drift
 from Training_scripts.registry import follow, refuse
+from Training_scripts.retention import drop_old_forecasts
 from Training_scripts.self_scoring import score_forecasts
 from Training_scripts.sources import history_of_warehouse
 from Training_scripts.train import Stages, train, validation_begin
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 RIVALS: Final[Mapping[str, str]] = {"1": "last hour", "24": "previous day"}
 """By lead time [h]: what a model has to beat to be used."""
 _TEST_SHARE: Final = 0.25
+_DROP_EVERY_S: Final = 24 * SECONDS_PER_HOUR
 
 
 def beats_persistence(scores: Scores) -> bool:
@@ -136,18 +138,20 @@ def _promote(settings: Settings, model: Model, reason: str, comparison: Comparis
 
 
 class Watch:
-    """Scores what came, keeps the table of models, and finds drift."""
+    """Scores what came, drops forecasts of long ago, keeps the table of models, and finds drift."""
 
     def __init__(self, settings: Settings, heartbeat: Heartbeat, stop: Stop) -> None:
         self._settings = settings
         self._heartbeat = heartbeat
         self._stop = stop
         self._judged_until: datetime | None = None
+        self._drop_due = 0.0
 
     def look(self) -> str | None:
         """Score, and say why a model is to be trained at once, if it is; a failure is tried again at the next look."""
         try:
             score_forecasts(self._settings, self._heartbeat, self._stop)
+            self._drop_if_due()  # what is not scored yet would never be
             with curable_errors(), closing(connect(self._settings, Role.TRAINER)) as connection:
                 follow(connection, self._settings.model_dir)
                 version = current_version(self._settings.model_dir)
@@ -162,6 +166,16 @@ class Watch:
             return None
         self._judged_until = drift.until
         return f"after drift ({drift.reason})"
+
+    def _drop_if_due(self) -> None:
+        if time.monotonic() < self._drop_due:
+            return
+        try:
+            drop_old_forecasts(self._settings, self._heartbeat, self._stop)
+        except RetriableError as error:  # a long query: no reason to put off the rest
+            logger.warning("old forecasts stay a little longer: %s", error, extra={"event": "retention_retried"})
+            return
+        self._drop_due = time.monotonic() + _DROP_EVERY_S
 
 
 def run(settings: Settings, stop: Stop) -> None:
