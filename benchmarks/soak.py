@@ -84,11 +84,18 @@ class Soak:
         processes |= {name: psutil.Process(self._stack.engines.pid(name)) for name in ENGINES}
         for name, process in processes.items():
             family = [process, *process.children(recursive=True)]
-            self.memory_bytes[name].append(sum(member.memory_full_info().uss for member in family))
+            self.memory_bytes[name].append(sum(map(_own_bytes, family)))
 
     def _tell(self, part: str) -> None:
         took_s, forecast = self.recoveries_s[part][-1], self._stack.forecast_until()
         print(f"{sum(self.kills.values())}: {part} killed, recovered after {took_s:.1f} s; forecast until {forecast}")
+
+
+def _own_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().uss)
+    except psutil.NoSuchProcess:  # one of Postgres' may end meanwhile
+        return 0
 
 
 def soak(options: argparse.Namespace, folder: Path) -> Findings:
