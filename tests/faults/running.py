@@ -27,8 +27,8 @@ class Outcome:
     published_again: int = 0
 
 
-def run(stack: Stack, stream: Stream, fault: Fault | None, *, times: int = 1, pace_s: float = PACE_S) -> Outcome:
-    """Publish the stream, do the harm so many times, wait until nothing waits, and check."""
+def run(stack: Stack, stream: Stream, fault: Fault | None, *, pace_s: float = PACE_S) -> Outcome:
+    """Publish the stream, do the harm, wait until nothing waits, and check."""
     rng = random.Random(stream.seed)
     stream.write_data_folder(stack.data)
     with ExitStack() as surroundings:
@@ -40,7 +40,7 @@ def run(stack: Stack, stream: Stream, fault: Fault | None, *, times: int = 1, pa
         publishing = PublishingThread(stream, stack.settings, pace_s)
         try:
             wait_until(lambda: stack.has_forecast(stream.start_of(0)), stack, "the first forecasts")
-            recovered = [_harm(stack, fault, rng, publishing) for _ in range(times if fault else 0)]
+            recovered = [_harm(stack, fault, rng, publishing)] if fault else []
             publishing.finish()
         finally:
             publishing.give_up()
