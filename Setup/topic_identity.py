@@ -23,11 +23,9 @@ from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_FORGET_OFFSETS: Final = "DELETE FROM consumer_offsets WHERE topic = ANY(%(topics)s) RETURNING topic"
-# Their clocks stand still: the slowest of all says how far the warehouse has come.
-_FORGET_UNUSED: Final = """
-WITH unused AS (DELETE FROM topics WHERE topic <> ALL(%(topics)s))
-DELETE FROM consumer_offsets WHERE topic <> ALL(%(topics)s)"""
+# Of topics that are no longer named as well: the slowest clock of all says how far the warehouse has come.
+_FORGET_OFFSETS: Final = "DELETE FROM consumer_offsets WHERE topic <> ALL(%(same)s) RETURNING topic"
+_FORGET_TOPICS: Final = "DELETE FROM topics WHERE topic <> ALL(%(named)s)"
 # Their origins become free for the new topic's, and each keeps one of its own, to be shown and replayed by.
 _SET_DEAD_LETTERS_APART: Final = """
 UPDATE dead_letters AS d
@@ -83,13 +81,13 @@ def forget_earlier_topics(
         connection,
         connection.cursor() as cursor,
     ):
-        anew, unheard_of = _made_anew(cursor, ids, created)
-        cursor.execute(_FORGET_OFFSETS, {"topics": [*anew, *unheard_of]})
-        forgotten = {topic for (topic,) in cursor.fetchall()}
-        cursor.execute(_FORGET_UNUSED, {"topics": list(ids)})
-        if settings.topic_redis in {*anew, *unheard_of} and _forget_offsets(client):
+        same, anew = _compared(cursor, ids, created)
+        cursor.execute(_FORGET_OFFSETS, {"same": same})
+        forgotten = {topic for (topic,) in cursor.fetchall()} & ids.keys()
+        if settings.topic_redis not in same and _forget_offsets(client):
             forgotten.add(settings.topic_redis)
         cursor.execute(_SET_DEAD_LETTERS_APART, {"topics": anew})
+        cursor.execute(_FORGET_TOPICS, {"named": list(ids)})
         execute_values(cursor, _REMEMBER, list(ids.items()))
     for topic in sorted(forgotten):
         logger.warning(
@@ -99,12 +97,12 @@ def forget_earlier_topics(
     return sorted(forgotten)
 
 
-def _made_anew(cursor: Cursor, ids: dict[str, str], created: Collection[str]) -> tuple[list[str], list[str]]:
-    """Topics that are others than before, and those that the settings did not name before."""
+def _compared(cursor: Cursor, ids: dict[str, str], created: Collection[str]) -> tuple[list[str], list[str]]:
+    """Topics that are those of before, and others of the same name; one that was not named before is neither."""
     cursor.execute("SELECT topic, topic_id::text FROM topics")
-    known: dict[str, str] = dict(cursor.fetchall())
-    anew = [topic for topic, topic_id in ids.items() if topic in created or known.get(topic, topic_id) != topic_id]
-    return anew, [topic for topic in ids if known and topic not in known and topic not in anew]
+    before: dict[str, str] = dict(cursor.fetchall()) or ids
+    anew = [topic for topic, topic_id in ids.items() if topic in created or before.get(topic, topic_id) != topic_id]
+    return [topic for topic in ids if topic in before and topic not in anew], anew
 
 
 def _forget_offsets(client: Client) -> bool:
