@@ -5,6 +5,7 @@ import pytest
 from Predictor.forecasting.model_store import current_version, load
 from Sensor_core.errors import ModelError
 from Setup.lifecycle import Heartbeat
+from tests.counted_heartbeat import CountedHeartbeat
 from tests.quick_training import train_quickly
 from Training_scripts import fitting
 from Training_scripts.trainer import train_once
@@ -24,13 +25,6 @@ SELECT building, 0, hour,
 FROM generate_series(1, 4) AS building,
      generate_series(timestamptz '2016-07-01 00:00Z', '2016-08-31 23:00Z', interval '1 hour') AS hour;
 """
-
-
-class CountedHeartbeat(Heartbeat):
-    count = 0
-
-    def beat(self):
-        self.count += 1
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from Sensor_core.interval import Interval
 from Sensor_core.reading import MAX_MESSAGE_BYTES, Reading
 from Sensor_core.testing import FIRST_HOUR, HandClock
 from Setup.lifecycle import Backoff, Heartbeat
+from tests.counted_heartbeat import CountedHeartbeat
 
 HOURLY = Interval()
 FIRST_STEP = HOURLY.step_of(FIRST_HOUR)
@@ -187,13 +188,6 @@ def test_what_was_read_before_the_stop_is_published(make_live, feed, stop, monke
     monkeypatch.setattr(feed, "publish", publish)
     make_live(feed).run(stream(), None)
     assert len(feed.sent) == 500
-
-
-class CountedHeartbeat(Heartbeat):
-    count = 0
-
-    def beat(self):
-        self.count += 1
 
 
 def test_a_stream_that_is_silent_beats_and_ends_when_told_to_stop(make_live, feed, stop):
