@@ -1,11 +1,9 @@
 """What a consumer wants of the place that its records go to, and calls to it that may hang without harm.
 
-A store may be slow, absent, or hang in the middle of a query. One call is made at a time, each in a thread that the
-process does not wait for when it ends.
+A store may be slow, absent, or hang in the middle of a query. One call is made at a time, each in the background.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from Consumers.dead_letter_limit import DeadLetterLimit
 from Consumers.dead_letters import DeadLetters
 from Consumers.decoding import Message, Partition
 from Sensor_core.errors import RetriableError
+from Setup.background import answer_of, in_background
 from Setup.lifecycle import Backoff, Stop
 from Setup.metrics import WRITE_TIME
 
@@ -103,15 +102,13 @@ class StoreCalls:
         """Put a question to the store; an answer that comes too late is left alone, and asked for anew."""
         if self.is_busy:
             raise RetriableError("the store is busy")
-        self._asked = _in_background(question, *arguments)
-        if not wait([self._asked], timeout=ANSWER_WITHIN_S).done:
-            raise RetriableError(f"no answer from the store within {ANSWER_WITHIN_S:g} s")
-        answer: T = self._asked.result()
-        return answer
+        asked = in_background(question, *arguments)
+        self._asked = asked
+        return answer_of(asked, "the store", ANSWER_WITHIN_S)
 
     def begin_to_write(self, batch: Batch) -> None:
         """Write a batch in the background, as often as it takes."""
-        self._writing = _in_background(self._write, batch)
+        self._writing = in_background(self._write, batch)
 
     def written(self, within_s: float = 0.0) -> Batch | None:
         """The batch whose write has ended, told once; None if none has.
@@ -150,16 +147,3 @@ class StoreCalls:
         """Repeat no write any more, and leave what hangs behind."""
         self._given_up.set()
         wait([call for call in (self._writing, self._asked) if call is not None], timeout=GIVE_UP_AFTER_S)
-
-
-def _in_background(function: Callable[..., T], *arguments: object) -> Future[T]:
-    future: Future[T] = Future()
-
-    def call() -> None:
-        try:
-            future.set_result(function(*arguments))
-        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
-            future.set_exception(error)
-
-    threading.Thread(target=call, name="store", daemon=True).start()
-    return future

@@ -10,7 +10,7 @@ from typing import Final
 from Predictor.forecasting.finishing import Finisher
 from Predictor.forecasting.total_model import TotalModel
 from Predictor.learned_copy import LearnedCopy
-from Sensor_core.errors import FencedError, RetriableError
+from Sensor_core.errors import FencedError
 from Sensor_core.interval import Interval
 from Setup.redis_client import LEARNED_KEY, Client, curable_errors
 
@@ -108,12 +108,8 @@ class LearnedState:
         self._copy_if_due(parts)
 
     def _copy_if_due(self, parts: Mapping[str, bytes]) -> None:
-        """Forecasts do not wait for Postgres: what it does not take now it gets the next time."""
         origin = self._finisher.origin
         if origin is None or origin < self._copy_due:
             return
         self._copy_due = origin + COPY_EVERY_H * self._interval.steps_per_hour
-        try:
-            self._copy.write(parts, self._interval.start_of(origin))
-        except RetriableError as error:
-            logger.warning("what was learned is not copied: %s", error, extra={"event": "state_not_copied"})
+        self._copy.write(parts, self._interval.start_of(origin))

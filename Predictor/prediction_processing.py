@@ -5,6 +5,7 @@ Hours are made up in order after a stop, each as of its own time: what became kn
 
 import logging
 import time
+from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import numpy as np
@@ -22,7 +23,8 @@ from Predictor.rings import Rings
 from Predictor.weather_measurements import WeatherMeasurements
 from Predictor.weather_sources.selection import weather_source
 from Sensor_core.errors import FencedError, ModelError, RetriableError
-from Setup.cache_filling import fill_cache, is_filled
+from Setup.background import in_background
+from Setup.cache_filling import Filling, fill_cache, is_filled
 from Setup.kafka_login import KafkaUser
 from Setup.lifecycle import Backoff, Heartbeat, Stop, run_service, service_arguments
 from Setup.metrics import FORECAST_HOUR, FORECAST_MADE, FORECAST_TIME, FORECASTS, HEALTH
@@ -165,13 +167,35 @@ class Progress:
             )  # fmt: skip
 
 
+class CacheFilling:
+    """Fills an empty cache in the background: Postgres may take its time, or hang."""
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self._settings = settings
+        self._client = client
+        self._filling: Future[Filling] | None = None
+
+    def go_on(self) -> None:
+        """See how the filling in progress ended, or begin one where the cache is empty.
+
+        Raises:
+            RetriableError: A server does not answer, or another process is filling the cache.
+        """
+        if self._filling is None:
+            if not is_filled(self._client):
+                self._filling = in_background(fill_cache, self._settings, self._client, Role.PREDICTOR)
+        elif self._filling.done():
+            filling, self._filling = self._filling, None
+            filling.result()
+
+
 def run(settings: Settings, stop: Stop) -> None:
     """Forecast until told to stop."""
     client = wait_for_redis(settings, RedisUser.PREDICTOR, stop)
     publisher = Publisher(settings, "predictor", stop, user=KafkaUser.PREDICTOR)
     hours = ClosedHours(client)
     processing = PredictionProcessing(settings, client, publisher)
-    heartbeat, backoff, progress = Heartbeat(), Backoff(), Progress()
+    filling, heartbeat, backoff, progress = CacheFilling(settings, client), Heartbeat(), Backoff(), Progress()
     try:
         while not stop.is_set():
             heartbeat.beat()
@@ -183,8 +207,7 @@ def run(settings: Settings, stop: Stop) -> None:
                     continue
                 hour = hours.next(WAIT_MS)
                 if hour is None:
-                    if not is_filled(client):
-                        fill_cache(settings, client, Role.PREDICTOR)
+                    filling.go_on()
                     continue
                 started = time.monotonic()
                 meters = processing.process(hour)

@@ -14,6 +14,7 @@ from Energy_consumption_sensor.feed import Feed
 from Predictor import prediction_processing
 from Predictor.building_directory import BuildingDirectory
 from Predictor.closed_hours import ClosedHour, filling_that_closed
+from Predictor.prediction_processing import CacheFilling
 from Sensor_core.errors import FencedError, RetriableError
 from Sensor_core.testing import FIRST_HOUR, make_reading
 from Setup import cache_tool
@@ -194,6 +195,22 @@ def test_two_do_not_fill_at_once_and_a_failure_lets_the_next_one(settings, redis
     with pytest.raises(RetriableError, match="no topic never_made"):
         fill_cache(settings.model_copy(update={"topic_redis": "never_made"}), redis_client)
     fill_cache(settings, redis_client)
+
+
+def test_the_predictor_turns_on_while_postgres_hangs_in_the_middle_of_a_filling(settings, postgres, redis_client):
+    redis_client.flushall()
+    filling = CacheFilling(settings, redis_client)
+    postgres.autocommit = False
+    with postgres.cursor() as cursor:
+        cursor.execute("LOCK TABLE meters")
+        for _ in range(5):
+            filling.go_on()
+        assert not is_filled(redis_client)
+        postgres.rollback()
+    deadline = time.monotonic() + DEADLINE_S
+    while not is_filled(redis_client) and time.monotonic() < deadline:
+        filling.go_on()
+    assert is_filled(redis_client)
 
 
 def test_an_hour_is_forecast_only_from_a_cache_that_closed_it(settings, redis_client):

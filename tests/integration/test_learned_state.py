@@ -1,5 +1,7 @@
 """What the predictor has learned survives it in Redis, moves to its successor, and is missed by nobody for long."""
 
+from concurrent.futures import wait
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -17,10 +19,29 @@ pytestmark = pytest.mark.integration
 KNOWING = TotalModel()
 
 
+class FinishedCopy(LearnedCopy):
+    """A copy whose writes are over when the next hour begins."""
+
+    def write(self, *arguments):
+        super().write(*arguments)
+        wait([self._writing])
+
+
 @pytest.fixture
 def learned_state(settings, redis_client):
     """Makes what a predictor has at its start."""
-    return partial(LearnedState, redis_client, LearnedCopy(settings), settings.interval)
+    return partial(LearnedState, redis_client, FinishedCopy(settings), settings.interval)
+
+
+@contextmanager
+def locked(postgres):
+    """Let whoever touches the copy wait."""
+    postgres.autocommit = False
+    with postgres.cursor() as cursor:
+        cursor.execute("LOCK TABLE learned_state")
+    yield
+    postgres.rollback()
+    postgres.autocommit = True
 
 
 def learned_until(postgres):
@@ -110,6 +131,25 @@ def test_forecasts_do_not_wait_for_a_postgres_that_is_away(redis_client, setting
     redis_client.flushall()
     with pytest.raises(RetriableError):  # a copy that may be there is waited for
         LearnedState(redis_client, nowhere, settings.interval).finisher(KNOWING, ORIGIN + 3)
+
+
+def test_forecasts_do_not_wait_for_a_postgres_that_hangs(redis_client, settings, postgres, monkeypatch, caplog):
+    monkeypatch.setattr("Predictor.learned_copy.ANSWER_WITHIN_S", 0.2)
+    copy, last = LearnedCopy(settings), 2 * COPY_EVERY_H
+    learned = LearnedState(redis_client, copy, settings.interval)
+    process(learned, [0])
+    wait([copy._writing])
+    with locked(postgres):
+        process(learned, range(1, last + 1))
+        assert redis_client.hget(LEARNED_KEY, "origin") == str(ORIGIN + last).encode()
+        assert [record.message for record in caplog.records if record.event == "state_not_copied"] == [
+            "what was learned is still being copied"
+        ]
+        redis_client.flushall()
+        with pytest.raises(RetriableError, match="no answer from Postgres"):
+            LearnedState(redis_client, copy, settings.interval).finisher(KNOWING, ORIGIN + last + 1)
+    wait([copy._writing])
+    assert learned_until(postgres) == dict.fromkeys(COPIED_PARTS, ORIGIN + COPY_EVERY_H)
 
 
 @pytest.mark.parametrize("damage", [{b"factors": b"broken"}, {b"paths": b"\x80"}])
