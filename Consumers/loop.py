@@ -29,7 +29,9 @@ from Setup.metrics import HEALTH
 logger = logging.getLogger(__name__)
 
 POLL_MS = 100
-DRAIN_S = 8.0
+ANSWER_WITHIN_MS = 2000
+DRAIN_S = 5.0
+CLOSE_MS = 2000
 LOOK_EVERY_S = 1.0
 
 
@@ -51,7 +53,7 @@ class ConsumerLoop:
         heartbeat: Heartbeat,
     ) -> None:
         self._consumer = consumer
-        self._store = StoreCalls(store, dead_letters, dead_letter_limit)
+        self._store = StoreCalls(store, dead_letters, dead_letter_limit, stop)
         self._decoder = decoder
         self._dead_letter_limit = dead_letter_limit
         self._stop = stop
@@ -71,8 +73,8 @@ class ConsumerLoop:
                 self._turn()
             self._drain()
         finally:
-            self._store.give_up()
-            self._consumer.close(autocommit=False, timeout_ms=3000)
+            self._store.leave()
+            self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
 
     def _turn(self) -> None:
         polled = self._poll()
@@ -116,8 +118,9 @@ class ConsumerLoop:
             return
         try:
             positions = self._store.positions(frozenset(self._unpositioned))
-            earliest = self._consumer.beginning_offsets([TopicPartition(*p) for p in positions])
-            ends = self._consumer.end_offsets(list(earliest))
+            places = [TopicPartition(*partition) for partition in positions]
+            earliest = self._consumer.beginning_offsets(places, timeout_ms=ANSWER_WITHIN_MS)
+            ends = self._consumer.end_offsets(places, timeout_ms=ANSWER_WITHIN_MS)
         except (RetriableError, KafkaError) as error:
             logger.warning("not positioned yet: %s", error, extra={"event": "positioning_retried"})
             return
@@ -154,7 +157,7 @@ class ConsumerLoop:
             return
         place = TopicPartition(*partition)
         try:
-            earliest = self._consumer.beginning_offsets([place], timeout_ms=3000)[place]
+            earliest = self._consumer.beginning_offsets([place], timeout_ms=ANSWER_WITHIN_MS)[place]
         except KafkaError:
             earliest = offset
         if earliest > awaited:
@@ -220,8 +223,9 @@ class ConsumerLoop:
 
     def _drain(self) -> None:
         """Give the write in progress, and one last batch, a bounded time; what is left will be read again."""
+        until = time.monotonic() + DRAIN_S
         for _ in range(2):
-            self._settle(DRAIN_S / 2)
+            self._settle(max(0.0, until - time.monotonic()))
             try:
                 batch = self._buffer.cut(self._store.limit(self._buffer.first_steps()))
             except (RetriableError, FencedError) as error:

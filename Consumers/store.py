@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ANSWER_WITHIN_S = 2.0
-GIVE_UP_AFTER_S = 1.0
+LEAVE_AFTER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +72,19 @@ class Store(Protocol):
 class StoreCalls:
     """Questions to a store, which wait for a moment only, and writes, which are repeated until they succeed.
 
+    Once the process is to stop, a write that fails is not repeated, and none is begun after it.
+
     Attributes:
         is_retrying: Whether the last attempt to write failed.
     """
 
-    def __init__(self, store: Store, dead_letters: DeadLetters, dead_letter_limit: DeadLetterLimit) -> None:
+    def __init__(self, store: Store, dead_letters: DeadLetters, dead_letter_limit: DeadLetterLimit, stop: Stop) -> None:
         self._store = store
+        self._stop = stop
         self._dead_letters = dead_letters
         self._dead_letter_limit = dead_letter_limit
         self._asked: Future[Any] | None = None
         self._writing: Future[Batch] | None = None
-        self._given_up = Stop()
         self.is_retrying = False
 
     @property
@@ -118,6 +120,8 @@ class StoreCalls:
         """
         if self._writing is None or not wait([self._writing], timeout=within_s).done:
             return None
+        if isinstance(self._writing.exception(), RetriableError):
+            return None
         writing, self._writing = self._writing, None
         return writing.result()
 
@@ -133,7 +137,7 @@ class StoreCalls:
                 self.is_retrying = True
                 pause_s = backoff.next_s()
                 logger.warning("will write again in %.1f s: %s", pause_s, error, extra={"event": "write_retried"})
-                if self._given_up.wait(pause_s):
+                if self._stop.wait(pause_s):
                     raise
             else:
                 self.is_retrying = False
@@ -143,7 +147,6 @@ class StoreCalls:
         self._dead_letter_limit.check_batch(len(batch.records), refused)
         self._dead_letters.publish(refused)
 
-    def give_up(self) -> None:
-        """Repeat no write any more, and leave what hangs behind."""
-        self._given_up.set()
-        wait([call for call in (self._writing, self._asked) if call is not None], timeout=GIVE_UP_AFTER_S)
+    def leave(self) -> None:
+        """Give calls a last short time, and leave what hangs behind."""
+        wait([call for call in (self._writing, self._asked) if call is not None], timeout=LEAVE_AFTER_S)
