@@ -21,7 +21,7 @@ from Setup.settings import Settings
 logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S: Final = 4.0
-COPIED_PARTS: Final = ("factors", "paths")
+COPIED_PARTS: Final = ("factors", "paths", "total_factors")
 _UPSERT: Final = """
 INSERT INTO learned_state (part, learned_until, content) VALUES %s
 ON CONFLICT (part) DO UPDATE SET learned_until = excluded.learned_until, content = excluded.content"""

@@ -13,7 +13,7 @@ import numpy as np
 from Predictor.forecasting.calibration import LEAD_GROUPS, Calibration, calibrate, lead_group_of
 from Predictor.forecasting.features import FEATURE_NAMES
 from Predictor.forecasting.linear import LinearMember
-from Predictor.forecasting.model_store import MEMBERS, PLAIN, Card, Model
+from Predictor.forecasting.model_store import MEMBERS, PLAIN, Boosters, Card, Model
 from Predictor.forecasting.snapshot import Floats, Floats32
 from Sensor_core.errors import ModelError
 from Training_scripts.dataset import EnergyHistory
@@ -81,6 +81,16 @@ def fit(history: EnergyHistory, until: int, *, seed: int, num_threads: int, adva
             f"too little to learn from: {len(sample.target)} rows for training of "
             f"{np.isfinite(history.readings_kwh).sum()} readings; not believed: {sample.masked}"
         )
+    linear, boosters = fit_members(
+        sample, num_threads, lambda share: advance(_SHARE_OF_SAMPLING + (1 - _SHARE_OF_SAMPLING) * share)
+    )
+    return Model("unsaved", _card(history, until, linear, sample.masked), linear, boosters)
+
+
+def fit_members(
+    sample: Sample, num_threads: int, advance: Callable[[float], None] = lambda _: None
+) -> tuple[LinearMember, Boosters]:
+    """Fit the linear member and the boosters to rows that were drawn."""
     linear = LinearMember.fit(sample.inputs, sample.target, sample.weight)
     left_over = sample.target - linear.predict(sample.inputs)
     boosters = {}
@@ -88,9 +98,8 @@ def fit(history: EnergyHistory, until: int, *, seed: int, num_threads: int, adva
         for member in MEMBERS:
             target = sample.target if member in PLAIN else left_over
             boosters[group, member] = _booster(sample, target, group, member, num_threads)
-            share = len(boosters) / (len(LEAD_GROUPS) * len(MEMBERS))
-            advance(_SHARE_OF_SAMPLING + (1 - _SHARE_OF_SAMPLING) * share)
-    return Model("unsaved", _card(history, until, linear, sample.masked), linear, boosters)
+            advance(len(boosters) / (len(LEAD_GROUPS) * len(MEMBERS)))
+    return linear, boosters
 
 
 def _booster(sample: Sample, target: Floats, group: int, member: str, num_threads: int) -> lightgbm.Booster:

@@ -97,7 +97,7 @@ class Finisher:
         known = counted(snapshot.readings_kwh)
         part = hierarchy.only(known)
         self._calibration.observe(snapshot)
-        self._memory.observe(snapshot, hierarchy, part)
+        self._memory.observe(snapshot, hierarchy, part, self.model.levels_of(hierarchy))
         meters = self._meters(raw, hierarchy, part, interval)
         half_width = (raw.meters.q90 - raw.meters.q10).astype(np.float64) / 2
         spread = spread_of(hierarchy, half_width)
@@ -123,7 +123,7 @@ class Finisher:
 
     def _totals(self, hierarchy: Hierarchy, median: Floats, spread: Floats, interval: Interval) -> Totals:
         group = lead_group_of(interval.horizon, interval.steps_per_hour)
-        levels = self._memory.levels(self.model.levels_of(hierarchy), interval)[:, :, group]
+        levels = self._memory.levels[:, :, group]
         quantiles = np.maximum(median[:, None] + spread[:, None] * levels, 0.0)
         return Totals(hierarchy.site_id, tuple(hierarchy.meter.tolist()), tuple(hierarchy.count.tolist()), quantiles)
 

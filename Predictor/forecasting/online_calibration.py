@@ -13,13 +13,12 @@ import numpy as np
 
 from Predictor.forecasting.calibration import LEAD_GROUPS, lead_group_of
 from Predictor.forecasting.packing import Arrays, places_of
-from Predictor.forecasting.snapshot import Flags, Floats, Floats32, Ints, Meters, Snapshot
-from Sensor_core.interval import HORIZON_H, Interval
+from Predictor.forecasting.seen import Seen, width_of
+from Predictor.forecasting.snapshot import Floats, Floats32, Ints, Meters, Snapshot
+from Sensor_core.interval import Interval
 
 LEADS_H: Final = (1, 3, 6, 12, 18, 24, 36, 48)
 """Lead times that are held against the truth; issued forecasts are kept for these. [h]"""
-SETTLE_H: Final = 24
-"""For how long a late reading still counts. [h]"""
 
 _MISSED: Final = 0.1
 _SHARED_RATE: Final = 0.05
@@ -36,32 +35,25 @@ class OnlineCalibration:
     def __init__(self) -> None:
         groups = len(LEAD_GROUPS)
         self._keys: Ints = np.zeros((0, 2), dtype=np.int64)
-        self._origin: int | None = None
         self._shared: Floats = np.zeros((2, groups))
         self._own: Floats = np.zeros((2, groups, 0))
-        self._seen: Flags = np.zeros((0, 0), dtype=bool)
+        self._seen = Seen()
         self._issued: dict[int, Floats32] = {}
 
     @property
     def origin(self) -> int | None:
         """The newest origin that was observed."""
-        return self._origin
+        return self._seen.origin
 
     def observe(self, snapshot: Snapshot) -> None:
         """Learn from the readings of a snapshot that were not seen before."""
         interval, origin = snapshot.interval, snapshot.origin
-        width = (HORIZON_H + SETTLE_H) * interval.steps_per_hour
-        self._follow(snapshot.meters, width)
-        recent = _last(snapshot.readings_kwh, width)
-        elapsed = width if self._origin is None else origin - self._origin
-        seen = np.zeros_like(self._seen)
-        seen[:, : max(0, width - elapsed)] = self._seen[:, elapsed:]
-        known = ~np.isnan(recent)
-        if self._origin is not None and elapsed > 0:
-            missed, count = self._missed(np.where(seen, np.nan, recent), origin, interval)
+        self._follow(snapshot.meters, interval)
+        new, elapsed = self._seen.take(snapshot.readings_kwh, origin)
+        if elapsed:
+            missed, count = self._missed(new, origin, interval)
             self._learn(missed, count, min(elapsed / interval.steps_per_hour, _LONGEST_STEP_H))
-        self._seen, self._origin = seen | known, origin
-        self._issued = {step: issue for step, issue in self._issued.items() if step > origin - width}
+        self._issued = {step: issue for step, issue in self._issued.items() if step > origin - width_of(interval)}
 
     def factors(self, interval: Interval) -> Floats32:
         """Factors on the lower and the upper half, shape ``(2, M, horizon)``, meters as last observed."""
@@ -77,26 +69,24 @@ class OnlineCalibration:
             median: As issued, shape ``(M, horizon)``. [kWh]
             interval: The metering interval.
         """
-        if self._origin is not None:
+        if self.origin is not None:
             at = np.array(LEADS_H) * interval.steps_per_hour - 1
             low, middle, high = quantiles[:, :, at]
-            self._issued[self._origin] = np.stack([median[:, at], middle - low, high - middle])
+            self._issued[self.origin] = np.stack([median[:, at], middle - low, high - middle])
 
-    def _follow(self, meters: Meters, width: int) -> None:
+    def _follow(self, meters: Meters, interval: Interval) -> None:
         """Put everything in the order of these meters; new ones start with the shared factors."""
         keys = np.stack([meters.building_id, meters.meter], axis=1)
-        if self._seen.shape == (len(keys), width) and np.array_equal(keys, self._keys):
+        if np.array_equal(keys, self._keys) and self._seen.fits(interval):
             return
         place = places_of(self._keys, keys)
         new = place < 0
-        if self._seen.shape[1] != width:
-            self._seen = np.zeros((len(self._keys), width), dtype=bool)
         self._own = (
             np.where(new, 0.0, self._own[:, :, place])
             if len(self._keys)
             else np.zeros((*self._shared.shape, len(keys)))
         )
-        self._seen = self._seen[place] & ~new[:, None] if len(self._keys) else np.zeros((len(keys), width), dtype=bool)
+        self._seen.follow(place, interval)
         nothing = np.float32(np.nan)
         self._issued = {step: np.where(new[:, None], nothing, issue[:, place]) for step, issue in self._issued.items()}
         self._keys = keys
@@ -132,12 +122,9 @@ class OnlineCalibration:
 
     def arrays(self) -> dict[str, Arrays]:
         """The state by part: the factors, and each issue that waits."""
-        if self._origin is None:
+        if self.origin is None:
             return {}
-        factors: Arrays = {
-            "keys": self._keys, "origin": np.array(self._origin), "shared": self._shared, "own": self._own,
-            "seen": np.packbits(self._seen, axis=1), "width": np.array(self._seen.shape[1]),
-        }  # fmt: skip
+        factors: Arrays = {"keys": self._keys, "shared": self._shared, "own": self._own, **self._seen.arrays()}
         parts = {"factors": factors}
         for step, issue in self._issued.items():
             parts[f"{_ISSUE}{step}"] = {"issue": issue}
@@ -148,14 +135,7 @@ class OnlineCalibration:
         if "factors" not in parts:
             return
         factors = parts["factors"]
-        self._keys, self._origin = factors["keys"], int(factors["origin"])
+        self._keys, self._seen = factors["keys"], Seen.of(factors)
         self._shared, self._own = factors["shared"].copy(), factors["own"].copy()
-        self._seen = np.unpackbits(factors["seen"], axis=1, count=int(factors["width"])).astype(bool)
         issues = {name.removeprefix(_ISSUE): part for name, part in parts.items() if name.startswith(_ISSUE)}
         self._issued = {int(step): part["issue"] for step, part in issues.items()}
-
-
-def _last(readings: Floats, width: int) -> Floats:
-    """The newest ``width`` steps, NaN where the past is shorter."""
-    recent = readings[:, -width:] if width else readings[:, :0]
-    return np.pad(recent, ((0, 0), (width - recent.shape[1], 0)), constant_values=np.nan)

@@ -2,7 +2,9 @@
 
 Every path is what came less the median that was issued, over all lead times. They say how wide a total's intervals
 have to be, at any level (quantiles by lead group, own ones shrunk to those of all sites or grids), and how errors of
-one hour go on in the next. What a total has lately run above or below its forecasts is its drift.
+one hour go on in the next. Quantiles of four weeks come late where errors grow or shrink: a factor on them, one for
+all sites and one for all grids by lead group, follows the misses of the 80 % interval (quantile tracking, see
+``online_calibration``). What a total has lately run above or below its forecasts is its drift.
 """
 
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ import numpy as np
 from Predictor.forecasting.calibration import LEAD_GROUPS, lead_group_of
 from Predictor.forecasting.hierarchy import GRID, Hierarchy
 from Predictor.forecasting.packing import Arrays, places_of
+from Predictor.forecasting.seen import Seen
 from Predictor.forecasting.snapshot import Flags, Floats, Floats32, Ints, Snapshot
 from Predictor.forecasting.total_meters import totals_counted
 from Sensor_core.forecast import AGGREGATE_LEVELS
@@ -27,6 +30,13 @@ SETTLE_H: Final = 6
 DRIFT_DAYS: Final = 4
 
 _MIDDLE: Final = AGGREGATE_LEVELS.index(0.5)
+_ENDS: Final = [AGGREGATE_LEVELS.index(level) for level in (0.1, 0.9)]
+"""Of the 80 % interval."""
+_MISSED: Final = 0.2
+_RATE, _LEAK = 0.02, 0.01
+"""An hour, of the logarithm of a factor; the quantiles of the paths take over what goes on for weeks."""
+_BOUND: Final = 1.5
+_LONGEST_STEP_H: Final = 24.0
 _OWN_WEIGHT: Final = 40
 """Paths of its own that weigh as much as those of all totals of the level."""
 _PRIOR_WEIGHT: Final = 20
@@ -43,26 +53,53 @@ class TotalMemory:
         self._paths: Floats32 = np.zeros((0, 0, 0), dtype=np.float32)
         self._issued: dict[int, Arrays] = {}
         self._drift: Floats = np.zeros((0, len(LEAD_GROUPS)))
+        self._seen = Seen()
+        self._factor: Floats = np.zeros((2, len(LEAD_GROUPS)))
 
-    def observe(self, snapshot: Snapshot, hierarchy: Hierarchy, counted: Hierarchy) -> None:
-        """Take the paths whose truth is known by now.
+    def observe(self, snapshot: Snapshot, hierarchy: Hierarchy, counted: Hierarchy, prior: Floats) -> None:
+        """Take the paths whose truth is known by now, and learn from the truths that are new.
 
         Args:
             snapshot: What is known.
             hierarchy: All totals.
             counted: The same totals of those meters that make up their series.
+            prior: Quantiles of the normalised residuals that training found, shape ``(T, 9, groups)``.
         """
         interval, origin = snapshot.interval, snapshot.origin
-        self._follow(hierarchy, interval.horizon)
+        self._follow(hierarchy, interval)
         oldest = origin - _steps(HORIZON_H + 24 * DRIFT_DAYS, interval)
         self._issued = {step: issue for step, issue in self._issued.items() if step > oldest}
         self._drift = np.zeros((len(hierarchy), len(LEAD_GROUPS)))
-        if not self._issued:
-            return
         came = totals_counted(snapshot.readings_kwh, counted, interval.steps_per_day)
-        errors = {step: _errors(issue, came, step - origin, counted.count) for step, issue in self._issued.items()}
-        self._take_paths(errors, origin, interval)
-        self._drift = _drift(errors, origin, interval)
+        if self._issued:
+            errors = self._errors(came, origin, counted.count)
+            self._take_paths(errors, origin, interval)
+            self._drift = _drift(errors, origin, interval)
+        self._levels = self._levels_of_paths(prior, interval)
+        new, elapsed = self._seen.take(came, origin)
+        if self._issued and elapsed:
+            misses = self._errors(new, origin, counted.count)
+            self._follow_misses(misses, min(elapsed / interval.steps_per_hour, _LONGEST_STEP_H), interval)
+
+    def _errors(self, came: Floats, origin: int, count: Ints) -> dict[int, Floats]:
+        return {step: _errors(issue, came, step - origin, count) for step, issue in self._issued.items()}
+
+    def _follow_misses(self, errors: Mapping[int, Floats], elapsed_h: float, interval: Interval) -> None:
+        """Move the factors as truths lie outside the intervals of now more often than they should."""
+        residual = np.concatenate([error[1] for error in errors.values()], axis=1)
+        group = np.tile(lead_group_of(interval.horizon, interval.steps_per_hour), len(errors))
+        of_group = (group[:, None] == np.arange(len(LEAD_GROUPS))).astype(np.float64)
+        low, high = np.moveaxis(self.levels[:, _ENDS], 1, 0)[:, :, group]
+        of_level = np.stack([~self._is_grid, self._is_grid]).astype(np.float64)
+        missed = of_level @ ((residual < low) | (residual > high)) @ of_group
+        count = of_level @ ~np.isnan(residual) @ of_group
+        excess = np.where(count > 0, missed / np.maximum(count, 1) - _MISSED, 0.0)
+        self._factor += elapsed_h * (_RATE * excess - _LEAK * self._factor)
+        np.clip(self._factor, -_BOUND, _BOUND, out=self._factor)
+
+    @property
+    def _is_grid(self) -> Flags:
+        return np.asarray(self._keys[:, 0] == GRID)
 
     def _take_paths(self, errors: Mapping[int, Floats], origin: int, interval: Interval) -> None:
         due = origin - _steps(HORIZON_H + SETTLE_H, interval)
@@ -92,29 +129,27 @@ class TotalMemory:
         if newest is None or origin - newest >= _steps(EVERY_H, interval):
             self._issued[origin] = {"keys": self._keys, "course": course.astype(np.float32), "count": count}
 
-    def levels(self, prior: Floats, interval: Interval) -> Floats:
-        """Quantiles of the normalised residuals, shape ``(T, 9, groups)``; 0 at the middle, rising.
+    @property
+    def levels(self) -> Floats:
+        """Quantiles of the normalised residuals, shape ``(T, 9, groups)``; 0 at the middle, rising."""
+        return np.asarray(self._levels * np.exp(self._factor)[self._is_grid.astype(np.int64), None])
 
-        Args:
-            prior: What training found, same shape.
-            interval: The metering interval.
-        """
+    def _levels_of_paths(self, prior: Floats, interval: Interval) -> Floats:
         group = lead_group_of(interval.horizon, interval.steps_per_hour)
-        is_grid = self._keys[:, 0] == GRID
         result = np.empty_like(prior)
         for index in range(len(LEAD_GROUPS)):
             residuals = self._paths[:, :, group == index].astype(np.float64)
-            shared = self._shared(residuals, is_grid, prior[:, :, index])
+            shared = self._shared(residuals, prior[:, :, index])
             own, paths = _quantiles(np.moveaxis(residuals, 1, 0)), _paths_in(residuals)[:, None]
             own = np.where(np.isnan(own), shared, own)
             result[:, :, index] = (paths * own + _OWN_WEIGHT * shared) / (paths + _OWN_WEIGHT)
         below, above = np.minimum(result[:, :_MIDDLE], 0), np.maximum(result[:, _MIDDLE + 1 :], 0)
         return np.concatenate([below, np.zeros_like(result[:, :1]), above], axis=1)
 
-    def _shared(self, residuals: Floats, is_grid: Flags, prior: Floats) -> Floats:
+    def _shared(self, residuals: Floats, prior: Floats) -> Floats:
         shared = prior.copy()
         for level in (False, True):
-            rows = is_grid == level
+            rows = self._is_grid == level
             if rows.any():
                 found = _quantiles(residuals[:, rows].reshape(1, -1))
                 paths = _paths_in(residuals[:, rows]).sum()
@@ -124,36 +159,45 @@ class TotalMemory:
 
     def paths(self, total: int) -> tuple[Floats32, Floats32]:
         """Paths of one total, and of the others of its level, each of shape ``(any, horizon)``, newest last."""
-        alike = (self._keys[:, 0] == GRID) == (self._keys[total, 0] == GRID)
+        alike = self._is_grid == self._is_grid[total]
         alike[total] = False
         others = self._paths[:, alike]
         return self._paths[:, total], others.reshape(-1, others.shape[2])
 
-    def _follow(self, hierarchy: Hierarchy, horizon: int) -> None:
+    def _follow(self, hierarchy: Hierarchy, interval: Interval) -> None:
+        horizon = interval.horizon
         site_id = [GRID if site is None else site for site in hierarchy.site_id]
         keys = np.stack([np.array(site_id, dtype=np.int64), hierarchy.meter], axis=1)
         if self._paths.shape[1:] == (len(keys), horizon) and np.array_equal(keys, self._keys):
             return
+        place = places_of(self._keys, keys)
         fits = self._paths.shape[2] == horizon and len(self._keys) > 0
         if fits:
-            place = places_of(self._keys, keys)
             self._paths = np.where(place[:, None] < 0, np.float32(np.nan), self._paths[:, place])
         else:
             self._paths = np.full((0, len(keys), horizon), np.nan, dtype=np.float32)
             self._made_at = np.zeros(0, dtype=np.int64)
+        self._seen.follow(place, interval)
         self._issued = {step: _moved(issue, keys) for step, issue in self._issued.items() if fits}
         self._keys = keys
 
     def arrays(self) -> dict[str, Arrays]:
         """The state by part: the paths, and each issue that waits."""
-        paths: dict[str, Arrays] = {"paths": {"keys": self._keys, "made_at": self._made_at, "paths": self._paths}}
-        return paths | {f"total:{step}": issue for step, issue in self._issued.items()}
+        if self._seen.origin is None:
+            return {}
+        parts: dict[str, Arrays] = {
+            "paths": {"keys": self._keys, "made_at": self._made_at, "paths": self._paths},
+            "total_factors": {"factors": self._factor, **self._seen.arrays()},
+        }
+        return parts | {f"total:{step}": issue for step, issue in self._issued.items()}
 
     def restore(self, parts: Mapping[str, Arrays]) -> None:
         """Take over a state that ``arrays`` gave."""
         if "paths" in parts:
             paths = parts["paths"]
             self._keys, self._made_at, self._paths = paths["keys"], paths["made_at"], paths["paths"]
+            factors = parts["total_factors"]
+            self._factor, self._seen = factors["factors"].copy(), Seen.of(factors)
             issues = {name: part for name, part in parts.items() if name.startswith("total:")}
             self._issued = {int(name.removeprefix("total:")): part for name, part in issues.items()}
 

@@ -54,10 +54,12 @@ def _usual(readings: Floats, steps_per_day: int) -> Floats:
     week = 7 * steps_per_day
     padded = np.pad(readings, ((0, 0), (-width % week, 0)), constant_values=np.nan)
     meters = len(readings)
-    usual = _mean(padded.reshape(meters, -1, week), 1)
-    for coarser in (np.tile(_mean(padded.reshape(meters, -1, steps_per_day), 1), (1, 7)), _mean(padded, 1)[:, None]):
+    weeks = padded.shape[1] // week
+    usual = _mean(padded.reshape(meters, weeks, week), 1)
+    of_day = _mean(padded.reshape(meters, 7 * weeks, steps_per_day), 1)
+    for coarser in (np.tile(of_day, (1, 7)), _mean(padded, 1)[:, None]):
         usual = np.where(np.isnan(usual), coarser, usual)
-    return np.tile(usual, (1, padded.shape[1] // week))[:, -width % week :]
+    return np.tile(usual, (1, weeks))[:, -width % week :]
 
 
 def _mean(values: Floats, axis: int) -> Floats:
