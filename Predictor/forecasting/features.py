@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from Predictor.forecasting.analogs import analog_courses
+from Predictor.forecasting.handover import usual_moves
 from Predictor.forecasting.lags import drifts, lag_places, like_day_places, newest_day, values_at
 from Predictor.forecasting.local_grid import LocalGrid, local_grid
 from Predictor.forecasting.past import Past, mean_of, to_float32
@@ -72,6 +73,7 @@ class FeatureMatrix:
         still_h: For how long the newest reading has not changed, zeros of a meter that is often off aside,
             shape ``(M,)``. [h]
         known_h: Readings of the past that can be believed, shape ``(M,)``. [h]
+        moves_kwh: How far the meter usually moves, see ``handover.usual_moves``. [kWh]
     """
 
     inputs: Floats32
@@ -81,6 +83,7 @@ class FeatureMatrix:
     reading_kwh: Floats32
     still_h: Floats32
     known_h: Floats32
+    moves_kwh: Floats32
 
 
 def build_features(snapshot: Snapshot) -> FeatureMatrix:
@@ -116,6 +119,7 @@ def build_features(snapshot: Snapshot) -> FeatureMatrix:
         reading_kwh=past.newest,
         still_h=past.still_h,
         known_h=past.known_h,
+        moves_kwh=usual_moves(past, interval),
     )
 
 

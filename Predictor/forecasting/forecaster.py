@@ -16,6 +16,7 @@ from Predictor.forecasting.fallback import (
     without_model,
 )
 from Predictor.forecasting.features import FEATURE_NAMES, FeatureMatrix, build_features
+from Predictor.forecasting.handover import shift_of
 from Predictor.forecasting.linear import LinearMember
 from Predictor.forecasting.model_store import MEMBERS, Boosters, Model, load
 from Predictor.forecasting.snapshot import Floats, Floats32, Ints, Snapshot
@@ -148,6 +149,8 @@ def raw_quantiles(
         course = np.stack([line + trees["low"], centre, line + trees["high"]])
         scaled[:, :, leads] = course.reshape(3, len(rows), len(leads))
     energy = features.anchor_kwh[rows] + features.scale_kwh[rows, None] * scaled
+    moves = features.moves_kwh[:, rows]
+    energy[:, :, : moves.shape[2]] += shift_of(energy[1], features.reading_kwh[rows], moves)
     middle = energy[1]
     return np.stack([np.minimum(energy[0], middle), middle, np.maximum(energy[2], middle)]).astype(np.float32)
 
