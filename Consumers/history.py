@@ -14,6 +14,7 @@ from Consumers.store import Position, Refuse
 from Sensor_core.errors import FencedError, RetriableError
 from Sensor_core.reading import Reading, Tick
 from Setup.cache_filling import FILLED, fill_cache, is_filled
+from Setup.lifecycle import Stop
 from Setup.redis_client import CLOSED_KEY, METERS_KEY, RING_PREFIX, STATE_KEY, WAITING_KEY, Client, curable_errors
 from Setup.settings import Settings
 
@@ -28,8 +29,9 @@ SHARD: Final = 0
 class History:
     """The consumers' store in Redis."""
 
-    def __init__(self, settings: Settings, client: Client, partitions: int) -> None:
+    def __init__(self, settings: Settings, client: Client, partitions: int, stop: Stop | None = None) -> None:
         self._settings = settings
+        self._stop = stop
         self._interval = settings.interval
         self._client = client
         self._partitions = partitions
@@ -45,7 +47,7 @@ class History:
         """
         with curable_errors():
             if not is_filled(self._client):
-                fill_cache(self._settings, self._client)
+                fill_cache(self._settings, self._client, stop=self._stop)
             state = self._state()
         self._filling = state.get(FILLED)
         return {partition: self._position(state, partition) for partition in partitions}
@@ -132,7 +134,7 @@ class History:
         with curable_errors():
             if self._client.xrange(CLOSED_KEY, count=1):
                 raise RetriableError("messages were deleted before they were read; the predictor is to catch up first")
-        fill_cache(self._settings, self._client)
+        fill_cache(self._settings, self._client, stop=self._stop)
         for (topic, number), span in gaps.items():
             logger.error(
                 "%s-%d: offsets %s to %d are gone; Redis was filled from Postgres", topic, number, span.start,

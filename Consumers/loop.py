@@ -23,15 +23,14 @@ from Consumers.stall import StallDetector
 from Consumers.store import Store, StoreCalls
 from Sensor_core.errors import FencedError, InvalidRecordError, RetriableError
 from Sensor_core.interval import Interval
+from Setup.kafka_initialization import ANSWER_WITHIN_MS
 from Setup.lifecycle import Heartbeat, Stop
 from Setup.metrics import HEALTH
 
 logger = logging.getLogger(__name__)
 
 POLL_MS = 100
-ANSWER_WITHIN_MS = 2000
-DRAIN_S = 5.0
-CLOSE_MS = 2000
+DRAIN_S = 4.0
 LOOK_EVERY_S = 1.0
 
 
@@ -74,11 +73,12 @@ class ConsumerLoop:
             self._drain()
         finally:
             self._store.leave()
-            self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+            self._consumer.close(autocommit=False, timeout_ms=ANSWER_WITHIN_MS)
 
     def _turn(self) -> None:
         polled = self._poll()
-        self._stall.polled(sum(map(len, polled.values())), self._reading)
+        if not self._stop.is_set():  # it may ask the brokers, and wait for their answer
+            self._stall.polled(sum(map(len, polled.values())), self._reading)
         self._heartbeat.beat()
         self._follow_assignment()
         self._position()

@@ -19,7 +19,7 @@ def run(settings: Settings, stop: Stop) -> None:
 
     def make_store(consumer: Any) -> History:
         partitions = len(consumer.partitions_for_topic(settings.topic_redis))
-        return History(settings, wait_for_redis(settings, RedisUser.REDIS_CONSUMER, stop), partitions)
+        return History(settings, wait_for_redis(settings, RedisUser.REDIS_CONSUMER, stop), partitions, stop)
 
     policy = Policy(
         updates=1, max_age_s=AT_ONCE_S, max_messages=settings.batch_max_messages, ticked=[settings.topic_redis]

@@ -6,12 +6,14 @@ from typing import Any
 
 import msgspec
 from kafka import TopicPartition
+from kafka.errors import KafkaError
 
+from Sensor_core.errors import RetriableError
 from Sensor_core.interval import Interval
 from Sensor_core.reading import READING_SCHEMA, TICK_SCHEMA, Reading, Tick
-from Setup.kafka_initialization import wait_for_consumer
+from Setup.kafka_initialization import ANSWER_WITHIN_MS, wait_for_consumer
 from Setup.kafka_login import KafkaUser
-from Setup.lifecycle import Stop
+from Setup.lifecycle import Stop, wait_for
 from Setup.publisher import Publisher
 from Setup.settings import Settings
 from Setup.topic_position import ticks_between
@@ -59,7 +61,21 @@ def newest_tick(settings: Settings, stop: Stop | None = None) -> int | None:
     """The newest step whose tick every partition of both topics has, or None.
 
     The topics are the publisher's only memory: it goes on after this step.
+
+    Raises:
+        UnreachableError: Kafka did not answer within START_DEADLINE_S.
+        StoppedError: The process was told to stop.
     """
+    return wait_for(
+        "Kafka",
+        settings.kafka_bootstrap_servers,
+        lambda: _newest_tick(settings, stop),
+        deadline_s=settings.start_deadline_s,
+        stop=stop,
+    )
+
+
+def _newest_tick(settings: Settings, stop: Stop | None) -> int | None:
     consumer = wait_for_consumer(settings, None, settings.consumption_topics, stop, user=KafkaUser.SENSOR)
     try:
         partitions = [
@@ -68,21 +84,25 @@ def newest_tick(settings: Settings, stop: Stop | None = None) -> int | None:
             for number in consumer.partitions_for_topic(topic) or ()
         ]
         consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        begins = consumer.beginning_offsets(partitions)
-        newest = [_newest_in(consumer, p, begins[p], ends[p], settings.interval) for p in partitions]
+        ends = consumer.end_offsets(partitions, timeout_ms=ANSWER_WITHIN_MS)
+        begins = consumer.beginning_offsets(partitions, timeout_ms=ANSWER_WITHIN_MS)
+        newest = [_newest_in(consumer, p, begins[p], ends[p], settings.interval, stop=stop) for p in partitions]
+    except KafkaError as error:
+        raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
     finally:
-        consumer.close()
+        consumer.close(timeout_ms=ANSWER_WITHIN_MS)
     steps = [step for step in newest if step is not None]
     return min(steps) if steps and len(steps) == len(newest) else None
 
 
-def _newest_in(consumer: Any, partition: TopicPartition, begin: int, end: int, interval: Interval) -> int | None:
+def _newest_in(
+    consumer: Any, partition: TopicPartition, begin: int, end: int, interval: Interval, *, stop: Stop | None
+) -> int | None:
     """Look for ticks in ever longer tails of one partition."""
     tail = _LOOK_BACK
     while True:
         start = max(begin, end - tail)
-        newest = max(ticks_between(consumer, partition, start, end, interval), default=None)
+        newest = max(ticks_between(consumer, partition, start, end, interval, stop=stop), default=None)
         if newest is not None or start == begin:
             return newest
         tail *= 8

@@ -32,6 +32,7 @@ class LearnedCopy:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._reading: Future[dict[str, bytes]] | None = None
         self._writing: Future[None] | None = None
 
     def read(self) -> dict[str, bytes]:
@@ -40,7 +41,13 @@ class LearnedCopy:
         Raises:
             RetriableError: Postgres does not answer.
         """
-        return answer_of(in_background(self._read), "Postgres", ANSWER_WITHIN_S)
+        if self._reading is None:  # or else the last one may still hang, with its connection
+            self._reading = in_background(self._read)
+        try:
+            return answer_of(self._reading, "Postgres", ANSWER_WITHIN_S)
+        finally:
+            if self._reading.done():
+                self._reading = None
 
     def _read(self) -> dict[str, bytes]:
         with self._transaction() as cursor:

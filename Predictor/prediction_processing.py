@@ -5,8 +5,9 @@ Hours are made up in order after a stop, each as of its own time: what became kn
 
 import logging
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 WAIT_MS = 200
 LOG_EVERY_S = 10.0
+LEAVE_AFTER_S = 2.0
 
 
 class ModelKeeper:
@@ -170,8 +172,8 @@ class Progress:
 class CacheFilling:
     """Fills an empty cache in the background: Postgres may take its time, or hang."""
 
-    def __init__(self, settings: Settings, client: Client) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, client: Client, stop: Stop) -> None:
+        self._fill = partial(fill_cache, settings, client, Role.PREDICTOR, stop=stop)
         self._client = client
         self._filling: Future[Filling] | None = None
 
@@ -183,19 +185,25 @@ class CacheFilling:
         """
         if self._filling is None:
             if not is_filled(self._client):
-                self._filling = in_background(fill_cache, self._settings, self._client, Role.PREDICTOR)
+                self._filling = in_background(self._fill)
         elif self._filling.done():
             filling, self._filling = self._filling, None
             filling.result()
+
+    def leave(self) -> None:
+        """Let a filling that is to stop give up its lock; one that hangs keeps others out until that expires."""
+        if self._filling is not None:
+            wait([self._filling], timeout=LEAVE_AFTER_S)
 
 
 def run(settings: Settings, stop: Stop) -> None:
     """Forecast until told to stop."""
     client = wait_for_redis(settings, RedisUser.PREDICTOR, stop)
-    publisher = Publisher(settings, "predictor", stop, user=KafkaUser.PREDICTOR)
+    heartbeat, backoff, progress = Heartbeat(), Backoff(), Progress()
+    publisher = Publisher(settings, "predictor", stop, user=KafkaUser.PREDICTOR, beat=heartbeat.beat)
     hours = ClosedHours(client)
     processing = PredictionProcessing(settings, client, publisher)
-    filling, heartbeat, backoff, progress = CacheFilling(settings, client), Heartbeat(), Backoff(), Progress()
+    filling = CacheFilling(settings, client, stop)
     try:
         while not stop.is_set():
             heartbeat.beat()
@@ -221,6 +229,7 @@ def run(settings: Settings, stop: Stop) -> None:
                 stop.wait(pause_s)
         hours.resign()
     finally:
+        filling.leave()
         publisher.close()
 
 

@@ -22,6 +22,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class in lowe
 from Sensor_core.errors import RetriableError
 from Setup.buildings_info import SLOT, read_metadata
 from Setup.kafka_login import KafkaUser
+from Setup.lifecycle import Stop
 from Setup.postgres import Role, connect
 from Setup.postgres import curable_errors as curable_postgres_errors
 from Setup.redis_client import (
@@ -109,7 +110,12 @@ def renew_metadata(settings: Settings, client: Client) -> None:
 
 
 def fill_cache(
-    settings: Settings, client: Client, role: Role = Role.REDIS_CONSUMER, margin_s: float = MARGIN_S
+    settings: Settings,
+    client: Client,
+    role: Role = Role.REDIS_CONSUMER,
+    margin_s: float = MARGIN_S,
+    *,
+    stop: Stop | None = None,
 ) -> Filling:
     """Bring Redis to what Postgres knows, whatever it held, and set where the redis consumer goes on in its topic.
 
@@ -117,7 +123,8 @@ def fill_cache(
     not be complete. What is forecast twice is kept once.
 
     Raises:
-        RetriableError: A server does not answer, or another process is filling the cache, or it was flushed meanwhile.
+        RetriableError: A server does not answer, or another process is filling the cache, or it was flushed meanwhile,
+            or this one is to stop.
     """
     started = time.monotonic()
     name = uuid.uuid4().hex
@@ -128,7 +135,7 @@ def fill_cache(
         try:
             with curable_postgres_errors(), closing(connect(settings, role)) as connection:
                 connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-                meters, readings = _fill(settings, client, connection, name, resume)
+                meters, readings = _fill(settings, client, connection, name, resume, stop=stop or Stop())
         finally:
             client.eval(_GIVE_UP, 1, _LOCK, name)
     filling = Filling(meters, readings, time.monotonic() - started)
@@ -139,23 +146,27 @@ def fill_cache(
     return filling
 
 
-def _fill(settings: Settings, client: Client, connection: Connection, name: str, resume: Resume) -> tuple[int, int]:
+def _fill(
+    settings: Settings, client: Client, connection: Connection, name: str, resume: Resume, *, stop: Stop
+) -> tuple[int, int]:
     with connection.cursor() as cursor:
         state = _state(settings, cursor, resume) | {FILLED: name}
         _empty(client)
         client.set(METADATA_KEY, read_metadata(connection).model_dump_json())
-        count, readings = _fill_rings(settings, client, cursor, name)
+        count, readings = _fill_rings(settings, client, cursor, name, stop)
     fields = [part for field in state.items() for part in field]
     _require(client.eval(_FINISH, 2, _LOCK, STATE_KEY, name, *fields))
     return count, readings
 
 
-def _fill_rings(settings: Settings, client: Client, cursor: Cursor, name: str) -> tuple[int, int]:
+def _fill_rings(settings: Settings, client: Client, cursor: Cursor, name: str, stop: Stop) -> tuple[int, int]:
     store = client.register_script(_STORE_RINGS)
     cursor.execute("SELECT building_id, meter FROM meters ORDER BY building_id, meter")
     meters = cursor.fetchall()
     count = readings = 0
     for start in range(0, len(meters), _METERS_AT_ONCE):
+        if stop.is_set():
+            raise RetriableError("the filling is given up: the process is to stop")
         rings = list(_rings(cursor, meters[start : start + _METERS_AT_ONCE], settings))
         arguments = [part for meter, ring in rings for part in (meter, ring.tobytes())]
         _require(store(keys=[_LOCK, METERS_KEY], args=[name, LOCK_S, RING_PREFIX, *arguments]))

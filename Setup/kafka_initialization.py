@@ -25,6 +25,8 @@ from Setup.settings import Settings
 logger = logging.getLogger(__name__)
 
 SCHEMA_HEADER: Final = "schema"
+ANSWER_WITHIN_MS: Final = 2000
+"""How long questions to the brokers wait, other than a poll. [ms]"""
 _HOUR_MS: Final = 3_600_000
 
 

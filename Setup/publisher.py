@@ -28,6 +28,8 @@ ONE_IN_FLIGHT_BYTES: Final = 4096
 """A message of more bytes counts as several: dead letters may be large."""
 STOP_GRACE_S: Final = 2.0
 """How long a process that is to stop waits for acknowledgements. [s]"""
+_METADATA_WITHIN_MS: Final = 2000
+"""How long the first message of a topic waits for what the brokers know of it. [ms]"""
 
 
 class Publisher:
@@ -50,13 +52,9 @@ class Publisher:
         self._beat = beat
         self._failure: BaseException | None = None
         self._make = partial(_make_producer, settings, client_id, user)
-        self._producer = wait_for(
-            "Kafka",
-            settings.kafka_bootstrap_servers,
-            self._make,
-            deadline_s=settings.start_deadline_s,
-            stop=stop,
-        )
+        where, deadline_s = settings.kafka_bootstrap_servers, settings.start_deadline_s
+        self._wait_for = partial(wait_for, "Kafka", where, deadline_s=deadline_s, stop=stop)
+        self._producer = self._wait_for(self._make)
 
     def send(
         self, topic: str, value: bytes | None, *, key: bytes | None, schema: bytes,
@@ -129,8 +127,20 @@ class Publisher:
             _close(old)
 
     def partitions_of(self, topic: str) -> list[int]:
-        """Partition numbers of a topic, in order."""
-        return sorted(self._producer.partitions_for(topic) or ())
+        """Partition numbers of a topic, in order.
+
+        Raises:
+            UnreachableError: Kafka did not tell within START_DEADLINE_S.
+            StoppedError: The process was told to stop.
+        """
+
+        def attempt() -> list[int]:
+            try:
+                return sorted(self._producer.partitions_for(topic) or ())
+            except KafkaError as error:
+                raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
+
+        return self._wait_for(attempt)
 
     def close(self) -> None:
         """Give outstanding messages a last short time and let go."""
@@ -158,4 +168,5 @@ def _make_producer(settings: Settings, client_id: str, user: KafkaUser) -> Any:
             batch_size=64 * 1024,
             delivery_timeout_ms=120_000,
             allow_auto_create_topics=False,
+            max_block_ms=_METADATA_WITHIN_MS,
         )

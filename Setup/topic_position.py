@@ -7,11 +7,12 @@ from typing import Any, Final
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from Sensor_core.errors import InvalidRecordError, RetriableError
+from Sensor_core.errors import InvalidRecordError, RetriableError, StoppedError
 from Sensor_core.interval import Interval
 from Sensor_core.reading import TICK_SCHEMA, decode
-from Setup.kafka_initialization import SCHEMA_HEADER, make_consumer
+from Setup.kafka_initialization import ANSWER_WITHIN_MS, SCHEMA_HEADER, make_consumer
 from Setup.kafka_login import KafkaUser
+from Setup.lifecycle import Stop
 from Setup.settings import Settings
 
 MARGIN_S: Final = 300.0
@@ -19,7 +20,7 @@ MARGIN_S: Final = 300.0
 
 _LOOK_BACK: Final = 2_000
 """How many messages before a position a tick is looked for first."""
-_ANSWER_WITHIN_S: Final = 10.0
+_ANSWER_WITHIN_S: Final = 5.0
 Offsets = dict[int, int]
 
 
@@ -57,24 +58,40 @@ def resume_offsets(
         arrived_ms = _stored_until_ms(consumer, source, stored)
         if closed is None or arrived_ms is None:
             return {}
-        begins = consumer.beginning_offsets(target)
-        found = consumer.offsets_for_times(dict.fromkeys(target, int(arrived_ms - margin_s * 1000)))
-        ends = consumer.end_offsets(target)
+        begins = consumer.beginning_offsets(target, timeout_ms=ANSWER_WITHIN_MS)
+        times = dict.fromkeys(target, int(arrived_ms - margin_s * 1000))
+        found = consumer.offsets_for_times(times, timeout_ms=ANSWER_WITHIN_MS)
+        ends = consumer.end_offsets(target, timeout_ms=ANSWER_WITHIN_MS)
         bounds = {p: (begins[p], found[p].offset if found[p] else ends[p]) for p in target}
         starts = {p: _before_tick(consumer, p, bounds[p], closed, settings.interval) for p in target}
         return {p.partition: start for p, start in starts.items() if start > begins[p]}
     except KafkaError as error:
         raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
     finally:
-        consumer.close()
+        consumer.close(timeout_ms=ANSWER_WITHIN_MS)
 
 
-def ticks_between(consumer: Any, partition: TopicPartition, start: int, end: int, interval: Interval) -> Iterator[int]:
-    """Steps of the ticks in a stretch of one partition, in the order of their arrival."""
+def ticks_between(
+    consumer: Any, partition: TopicPartition, start: int, end: int, interval: Interval, *, stop: Stop | None = None
+) -> Iterator[int]:
+    """Steps of the ticks in a stretch of one partition, in the order of their arrival.
+
+    Raises:
+        RetriableError: Kafka does not answer.
+        StoppedError: The process was told to stop.
+    """
     consumer.assign([partition])
     consumer.seek(partition, start)
-    while consumer.position(partition) < end:
-        for message in consumer.poll(timeout_ms=500).get(partition, []):
+    heard_at = time.monotonic()
+    while consumer.position(partition, timeout_ms=ANSWER_WITHIN_MS) < end:
+        if stop is not None and stop.is_set():
+            raise StoppedError(f"told to end while reading {partition.topic}")
+        messages = consumer.poll(timeout_ms=500).get(partition, [])
+        if messages:
+            heard_at = time.monotonic()
+        elif time.monotonic() - heard_at > _ANSWER_WITHIN_S:
+            raise RetriableError(f"Kafka: no answer for {partition.topic}-{partition.partition}")
+        for message in messages:
             if (SCHEMA_HEADER, TICK_SCHEMA) in message.headers and message.offset < end:
                 try:
                     tick = decode(TICK_SCHEMA, message.value, interval)
@@ -92,7 +109,8 @@ def _numbers(consumer: Any, topic: str) -> list[int]:
 
 def _stored_until_ms(consumer: Any, partitions: list[TopicPartition], stored: Mapping[int, int]) -> int | None:
     """When the last stored message of the partition that lags most arrived [ms since 1970]; None if none is stored."""
-    begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+    begins = consumer.beginning_offsets(partitions, timeout_ms=ANSWER_WITHIN_MS)
+    ends = consumer.end_offsets(partitions, timeout_ms=ANSWER_WITHIN_MS)
     arrivals = []
     for p in partitions:
         last = stored.get(p.partition, 0) - 1
@@ -117,7 +135,7 @@ def _before_tick(
 ) -> int:
     """The last looked-at offset within the bounds whose next tick is of ``closed`` or earlier."""
     begin, bound = bounds
-    end = consumer.end_offsets([partition])[partition]
+    end = consumer.end_offsets([partition], timeout_ms=ANSWER_WITHIN_MS)[partition]
     tail = _LOOK_BACK
     while True:
         start = max(begin, bound - tail)

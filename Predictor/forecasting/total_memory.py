@@ -168,7 +168,8 @@ class TotalMemory:
         horizon = interval.horizon
         site_id = [GRID if site is None else site for site in hierarchy.site_id]
         keys = np.stack([np.array(site_id, dtype=np.int64), hierarchy.meter], axis=1)
-        if self._paths.shape[1:] == (len(keys), horizon) and np.array_equal(keys, self._keys):
+        is_same = self._paths.shape[1:] == (len(keys), horizon) and np.array_equal(keys, self._keys)
+        if is_same and self._seen.fits(interval):
             return
         place = places_of(self._keys, keys)
         fits = self._paths.shape[2] == horizon and len(self._keys) > 0
@@ -196,8 +197,9 @@ class TotalMemory:
         if "paths" in parts:
             paths = parts["paths"]
             self._keys, self._made_at, self._paths = paths["keys"], paths["made_at"], paths["paths"]
-            factors = parts["total_factors"]
-            self._factor, self._seen = factors["factors"].copy(), Seen.of(factors)
+            if "total_factors" in parts:  # of earlier versions there are none
+                factors = parts["total_factors"]
+                self._factor, self._seen = factors["factors"].copy(), Seen.of(factors)
             issues = {name: part for name, part in parts.items() if name.startswith("total:")}
             self._issued = {int(name.removeprefix("total:")): part for name, part in issues.items()}
 

@@ -21,6 +21,7 @@ from Sensor_core.errors import EnergyError, InvalidRecordError
 from Sensor_core.interval import HORIZON_H, SECONDS_PER_HOUR
 from Sensor_core.reading import UNDECODABLE
 from Sensor_core.weather import FORECAST_LASTS_H, QUANTITIES, Quantity
+from Setup.background import answer_of, in_background
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ OPEN_METEO: Final = "open-meteo"
 """Name of this source in observations and forecasts."""
 
 SITES_PER_REQUEST: Final = 100
+ANSWER_WITHIN_S: Final = 6.0
+"""Forecasts wait no longer, whatever hangs: less than the lease of the predictor and its time to stop. [s]"""
 _FORECAST_H: Final = HORIZON_H + FORECAST_LASTS_H
 _HOURS: Final = WEATHER_HISTORY_H + _FORECAST_H
 
@@ -134,7 +137,8 @@ class OpenMeteoWeather:
         if hour > known or (self._answer is not None and self._answer.hour == hour):
             return
         try:
-            self._answer = _Answer(now, self._fetch(hour))
+            answer = answer_of(in_background(self._fetch, hour), "the provider", ANSWER_WITHIN_S)
+            self._answer = _Answer(now, answer)
         except EnergyError as error:
             logger.warning("no weather of Open-Meteo: %s", error, extra={"event": "weather_missing"})
 

@@ -1,14 +1,20 @@
 """SIGTERM stops a service within seconds and leaves nothing to do again; a backlog fits into memory."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
+from kafka import TopicPartition
 
+from Energy_consumption_sensor.feed import newest_tick
+from Sensor_core.errors import RetriableError, StoppedError
 from Sensor_core.reading import READING_SCHEMA
+from Setup.kafka_initialization import make_consumer
 from Setup.publisher import Publisher
+from Setup.topic_position import ticks_between
 from tests.faults.checker import check
 from tests.faults.conftest import MARKS
 from tests.faults.publishing import PublishingThread
@@ -69,14 +75,15 @@ def test_every_service_stops_in_time_whatever_is_away(away, make_stack, seed):
     assert max(took_s.values()) < STOPPED_WITHIN_S
 
 
-def test_services_stop_in_time_while_their_stores_hang_and_then_nothing_is_lost(make_stack, seed):
+@pytest.mark.parametrize("hanging", [("postgres", "redis"), ("kafka",)], ids=" and ".join)
+def test_services_stop_in_time_while_engines_hang_and_then_nothing_is_lost(hanging, make_stack, seed):
     stream = Stream(seed, 40)
     stack = make_stack()
     before = started(stack, stream)
     publishing = PublishingThread(stream, stack.settings, 0.2)
     try:
         wait_until(lambda: stack.has_forecast(stream.start_of(0)), stack, "the first forecasts")
-        with frozen(stack, "postgres", "redis"):
+        with frozen(stack, *hanging):
             time.sleep(3)
             processes, begun = [stack.child(name)._process for name in STEADY], time.monotonic()
             for process in processes:
@@ -86,12 +93,46 @@ def test_services_stop_in_time_while_their_stores_hang_and_then_nothing_is_lost(
         publishing.finish()
     finally:
         publishing.give_up()
-    print(f"stores frozen: stopped after {took_s:.1f} s")
+    print(f"{' and '.join(hanging)} frozen: stopped after {took_s:.1f} s")
     assert codes == [0] * len(STEADY)
     assert took_s < STOPPED_WITHIN_S
     wait_until(stack.is_quiet, stack, "quiet")
     findings, _, _ = check(stack, before)
     assert findings.is_clean(), f"seed {seed}\n{findings}"
+
+
+def test_who_publishes_or_looks_for_the_newest_tick_stops_in_time_while_kafka_hangs(make_stack):
+    stack = make_stack([])
+    stack.prepare()
+    stop = threading.Event()
+    publisher = Publisher(stack.settings, "faults", stop)
+    with frozen(stack, "kafka"):
+        begun = time.monotonic()
+        with pytest.raises(RetriableError):  # what the brokers know of this topic was not asked for yet
+            publisher.send(stack.settings.topic_anomalies, b"{}", key=None, schema=READING_SCHEMA)
+        sent_s = time.monotonic() - begun
+        threading.Timer(1, stop.set).start()
+        with pytest.raises(StoppedError):
+            newest_tick(stack.settings, stop)
+        looked_s = time.monotonic() - begun - sent_s
+        publisher.close()
+        closed_s = time.monotonic() - begun - sent_s - looked_s
+    print(f"kafka frozen: sent {sent_s:.1f} s, looked {looked_s:.1f} s, closed {closed_s:.1f} s")
+    assert max(sent_s, looked_s, closed_s) < STOPPED_WITHIN_S
+
+
+def test_a_reader_of_ticks_does_not_wait_for_a_kafka_that_hangs_meanwhile(make_stack):
+    stack = make_stack([])
+    stack.prepare()
+    consumer = make_consumer(stack.settings, None)
+    place = TopicPartition(stack.settings.topic_postgre, 0)
+    with frozen(stack, "kafka"):
+        begun = time.monotonic()
+        with pytest.raises(RetriableError, match="no answer"):
+            list(ticks_between(consumer, place, 0, 1, stack.settings.interval))
+        took_s = time.monotonic() - begun
+    consumer.close()
+    assert took_s < STOPPED_WITHIN_S
 
 
 @contextmanager

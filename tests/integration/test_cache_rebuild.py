@@ -199,7 +199,7 @@ def test_two_do_not_fill_at_once_and_a_failure_lets_the_next_one(settings, redis
 
 def test_the_predictor_turns_on_while_postgres_hangs_in_the_middle_of_a_filling(settings, postgres, redis_client):
     redis_client.flushall()
-    filling = CacheFilling(settings, redis_client)
+    filling = CacheFilling(settings, redis_client, threading.Event())
     postgres.autocommit = False
     with postgres.cursor() as cursor:
         cursor.execute("LOCK TABLE meters")
