@@ -129,6 +129,19 @@ def test_a_finisher_that_was_stored_goes_on_as_if_it_never_stopped():
     assert finisher.state() == heir.state()
 
 
+def test_a_state_from_before_totals_had_factors_is_taken_over():
+    history, load = noisy_history()
+    finisher, heir = Finisher(TRUSTING), Finisher(TRUSTING)
+    run(finisher, history, load, range(ORIGIN, ORIGIN + 24 * 4, 6))
+    state = finisher.state()
+    del state["total_factors"]
+    heir.restore(state)
+    run(heir, history, load, range(ORIGIN + 24 * 4, ORIGIN + 24 * 5, 6))
+    assert heir.state()["total_factors"]
+    for own, inherited in zip(finisher._memory.paths(0), heir._memory.paths(0), strict=True):
+        np.testing.assert_array_equal(inherited[: len(own)], own)
+
+
 def test_the_same_hour_twice_gives_the_same_result_and_an_earlier_one_is_refused():
     history, load = noisy_history()
     finisher = Finisher(TRUSTING)
