@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -55,6 +56,19 @@ def test_a_server_that_says_nothing_is_asked_again(provider):
     provider.plan = [silence]
     assert not is_unknown(read_hour(source_of(provider, HURRIED), provider))
     assert len(provider.queries) == 2
+
+
+def test_forecasts_do_not_wait_for_a_name_server_or_a_provider_that_hangs(provider, monkeypatch, caplog):
+    class Hanging:
+        def get(self, *_):
+            released.wait()
+
+    released = threading.Event()
+    monkeypatch.setattr("Predictor.weather_sources.open_meteo.ANSWER_WITHIN_S", 0.2)
+    source = OpenMeteoWeather([BERLIN], provider.url, Hanging(), clock=lambda: provider.now)
+    assert is_unknown(read_hour(source, provider))
+    released.set()
+    assert "no answer from the provider within 0.2 s" in caplog.text
 
 
 def test_attempts_are_bounded(source, provider, caplog):
