@@ -6,14 +6,12 @@ from typing import Any
 
 import msgspec
 from kafka import TopicPartition
-from kafka.errors import KafkaError
 
-from Sensor_core.errors import RetriableError
 from Sensor_core.interval import Interval
 from Sensor_core.reading import READING_SCHEMA, TICK_SCHEMA, Reading, Tick
 from Setup.kafka_initialization import ANSWER_WITHIN_MS, wait_for_consumer
-from Setup.kafka_login import KafkaUser
-from Setup.lifecycle import Stop, wait_for
+from Setup.kafka_login import KafkaUser, curable_errors, wait_for_kafka
+from Setup.lifecycle import Stop
 from Setup.publisher import Publisher
 from Setup.settings import Settings
 from Setup.topic_position import ticks_between
@@ -66,15 +64,10 @@ def newest_tick(settings: Settings, stop: Stop | None = None) -> int | None:
         UnreachableError: Kafka did not answer within START_DEADLINE_S.
         StoppedError: The process was told to stop.
     """
-    return wait_for(
-        "Kafka",
-        settings.kafka_bootstrap_servers,
-        lambda: _newest_tick(settings, stop),
-        deadline_s=settings.start_deadline_s,
-        stop=stop,
-    )
+    return wait_for_kafka(settings, lambda: _newest_tick(settings, stop), stop)
 
 
+@curable_errors()
 def _newest_tick(settings: Settings, stop: Stop | None) -> int | None:
     consumer = wait_for_consumer(settings, None, settings.consumption_topics, stop, user=KafkaUser.SENSOR)
     try:
@@ -87,8 +80,6 @@ def _newest_tick(settings: Settings, stop: Stop | None) -> int | None:
         ends = consumer.end_offsets(partitions, timeout_ms=ANSWER_WITHIN_MS)
         begins = consumer.beginning_offsets(partitions, timeout_ms=ANSWER_WITHIN_MS)
         newest = [_newest_in(consumer, p, begins[p], ends[p], settings.interval, stop=stop) for p in partitions]
-    except KafkaError as error:
-        raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
     finally:
         consumer.close(timeout_ms=ANSWER_WITHIN_MS)
     steps = [step for step in newest if step is not None]

@@ -23,8 +23,8 @@ from kafka.admin import (
 )
 
 from Sensor_core.errors import RetriableError
-from Setup.kafka_login import KafkaUser, connection_options, explained_errors, password_of
-from Setup.lifecycle import Stop, wait_for
+from Setup.kafka_login import KafkaUser, connection_options, explained_errors, password_of, wait_for_kafka
+from Setup.lifecycle import Stop
 from Setup.settings import Settings
 
 POSTGRES_GROUP: Final = "postgre_consumer"
@@ -87,13 +87,7 @@ def wait_for_access(settings: Settings, stop: Stop | None = None) -> None:
         SettingsError: A password is missing or wrong.
         UnreachableError: Kafka did not answer within START_DEADLINE_S.
     """
-    wait_for(
-        "Kafka",
-        settings.kafka_bootstrap_servers,
-        lambda: grant_access(settings),
-        deadline_s=settings.start_deadline_s,
-        stop=stop,
-    )
+    wait_for_kafka(settings, lambda: grant_access(settings), stop)
 
 
 def _set_passwords(admin: Any, passwords: dict[str, str]) -> None:

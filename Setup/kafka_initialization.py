@@ -18,8 +18,8 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.errors import TopicAlreadyExistsError
 
 from Sensor_core.errors import RetriableError
-from Setup.kafka_login import KafkaUser, connection_options, explained_errors
-from Setup.lifecycle import Stop, wait_for
+from Setup.kafka_login import KafkaUser, connection_options, explained_errors, wait_for_kafka
+from Setup.lifecycle import Stop
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -98,13 +98,7 @@ def wait_for_topics(settings: Settings, stop: Stop | None = None) -> list[str]:
     Raises:
         UnreachableError: Kafka did not answer within START_DEADLINE_S.
     """
-    return wait_for(
-        "Kafka",
-        settings.kafka_bootstrap_servers,
-        lambda: create_topics(settings),
-        deadline_s=settings.start_deadline_s,
-        stop=stop,
-    )
+    return wait_for_kafka(settings, lambda: create_topics(settings), stop)
 
 
 def make_consumer(settings: Settings, group: str | None, *, user: KafkaUser = KafkaUser.ADMIN) -> Any:
@@ -188,10 +182,4 @@ def wait_for_consumer(
             raise RetriableError(f"there is no topic {', '.join(unknown)} for this service; energy-setup makes them")
         return consumer
 
-    return wait_for(
-        "Kafka",
-        settings.kafka_bootstrap_servers,
-        attempt,
-        deadline_s=settings.start_deadline_s,
-        stop=stop,
-    )
+    return wait_for_kafka(settings, attempt, stop)

@@ -7,10 +7,10 @@ the client throws away what it was told with the connection: then all it knows i
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from kafka.errors import (
     AuthorizationError,
@@ -23,9 +23,12 @@ from kafka.errors import (
 )
 
 from Sensor_core.errors import EnergyError, RetriableError, SettingsError
+from Setup.lifecycle import Stop, wait_for
 from Setup.passwords import password_for
 from Setup.settings import Settings
 from Setup.tls import client_context
+
+T = TypeVar("T")
 
 _CONNECTION_LOG: Final = "kafka.net"
 _TIME_IS_OVER: Final = (KafkaTimeoutError, RequestTimedOutError)
@@ -82,6 +85,26 @@ def connection_options(settings: Settings, client_id: str, user: KafkaUser) -> d
             "sasl_plain_password": password_of(settings, user),
         }
     return options
+
+
+def wait_for_kafka(settings: Settings, attempt: Callable[[], T], stop: Stop | None = None) -> T:
+    """Attempt until it succeeds.
+
+    Raises:
+        UnreachableError: Kafka did not answer within START_DEADLINE_S.
+        StoppedError: The process was told to stop.
+    """
+    where, deadline_s = settings.kafka_bootstrap_servers, settings.start_deadline_s
+    return wait_for("Kafka", where, attempt, deadline_s=deadline_s, stop=stop)
+
+
+@contextmanager
+def curable_errors() -> Iterator[None]:
+    """Turn the client's errors into RetriableError."""
+    try:
+        yield
+    except KafkaError as error:
+        raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

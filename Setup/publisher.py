@@ -17,8 +17,8 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 
 from Sensor_core.errors import RetriableError
 from Setup.kafka_initialization import SCHEMA_HEADER
-from Setup.kafka_login import KafkaUser, connection_options, explained_errors
-from Setup.lifecycle import Stop, wait_for
+from Setup.kafka_login import KafkaUser, connection_options, curable_errors, explained_errors, wait_for_kafka
+from Setup.lifecycle import Stop
 from Setup.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -52,9 +52,8 @@ class Publisher:
         self._beat = beat
         self._failure: BaseException | None = None
         self._make = partial(_make_producer, settings, client_id, user)
-        where, deadline_s = settings.kafka_bootstrap_servers, settings.start_deadline_s
-        self._wait_for = partial(wait_for, "Kafka", where, deadline_s=deadline_s, stop=stop)
-        self._producer = self._wait_for(self._make)
+        self._settings = settings
+        self._producer = wait_for_kafka(settings, self._make, self._stop)
 
     def send(
         self, topic: str, value: bytes | None, *, key: bytes | None, schema: bytes,
@@ -135,12 +134,10 @@ class Publisher:
         """
 
         def attempt() -> list[int]:
-            try:
+            with curable_errors():
                 return sorted(self._producer.partitions_for(topic) or ())
-            except KafkaError as error:
-                raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
 
-        return self._wait_for(attempt)
+        return wait_for_kafka(self._settings, attempt, self._stop)
 
     def close(self) -> None:
         """Give outstanding messages a last short time and let go."""

@@ -16,8 +16,8 @@ from psycopg2.extras import execute_values
 from Sensor_core.errors import RetriableError
 from Setup import postgres, redis_client
 from Setup.kafka_initialization import topics_of
-from Setup.kafka_login import KafkaUser, connection_options, explained_errors
-from Setup.lifecycle import Stop, wait_for
+from Setup.kafka_login import KafkaUser, connection_options, explained_errors, wait_for_kafka
+from Setup.lifecycle import Stop
 from Setup.redis_client import STATE_KEY, Client
 from Setup.settings import Settings
 
@@ -72,8 +72,7 @@ def forget_earlier_topics(
         UnreachableError: Kafka did not answer within START_DEADLINE_S.
         RetriableError: Postgres or Redis does not answer.
     """
-    where, deadline_s = settings.kafka_bootstrap_servers, settings.start_deadline_s
-    ids = wait_for("Kafka", where, lambda: topic_ids(settings), deadline_s=deadline_s, stop=stop)
+    ids = wait_for_kafka(settings, lambda: topic_ids(settings), stop)
     with (
         redis_client.curable_errors(),
         postgres.curable_errors(),

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
 
 from Sensor_core.errors import InvalidRecordError, RetriableError, StoppedError
 from Sensor_core.interval import Interval
 from Sensor_core.reading import TICK_SCHEMA, decode
 from Setup.kafka_initialization import ANSWER_WITHIN_MS, SCHEMA_HEADER, make_consumer
-from Setup.kafka_login import KafkaUser
+from Setup.kafka_login import KafkaUser, curable_errors
 from Setup.lifecycle import Stop
 from Setup.settings import Settings
 
@@ -24,6 +23,7 @@ _ANSWER_WITHIN_S: Final = 5.0
 Offsets = dict[int, int]
 
 
+@curable_errors()
 def resume_offsets(
     settings: Settings,
     stored: Mapping[int, int],
@@ -65,8 +65,6 @@ def resume_offsets(
         bounds = {p: (begins[p], found[p].offset if found[p] else ends[p]) for p in target}
         starts = {p: _before_tick(consumer, p, bounds[p], closed, settings.interval) for p in target}
         return {p.partition: start for p, start in starts.items() if start > begins[p]}
-    except KafkaError as error:
-        raise RetriableError(f"Kafka: {type(error).__name__}: {error}") from error
     finally:
         consumer.close(timeout_ms=ANSWER_WITHIN_MS)
 

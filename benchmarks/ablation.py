@@ -26,6 +26,7 @@ from Predictor.forecasting.weather_features import WEATHER_FEATURES
 from Sensor_core.interval import Interval
 from Training_scripts.fitting import fit_members
 from Training_scripts.samples import draw_sample
+from Training_scripts.scoring import score_series
 from Training_scripts.sources import history_of_folder
 
 WINDOWS = {
@@ -76,7 +77,7 @@ def scores(data: Path, folder: str, group: str) -> list[float]:
         )
         quantiles.append(forecast)
         truth.append(history.truth(origin))
-    return summary(np.stack(quantiles, axis=1), np.stack(truth))
+    return summary(np.stack(quantiles), np.stack(truth))
 
 
 def without(inputs: np.ndarray, columns: list[int]) -> np.ndarray:
@@ -87,16 +88,9 @@ def without(inputs: np.ndarray, columns: list[int]) -> np.ndarray:
 
 
 def summary(quantiles: np.ndarray, truth: np.ndarray) -> list[float]:
-    """Scores of forecasts of shape ``(3, origins, meters, 48)``, relative to each meter's mean."""
-    truth = np.where(np.isnan(quantiles[1]), np.nan, truth)
-    scored = (~np.isnan(truth)).any(axis=(0, 2)) & (np.nansum(truth, axis=(0, 2)) > 0)
-    truth, quantiles = truth[:, scored], quantiles[:, :, scored]
-    mean = np.nanmean(truth, axis=(0, 2))
-    square = np.square(quantiles[1] - truth)
-    errors = [np.sqrt(np.nanmean(square[..., leads], axis=(0, 2))) / mean for leads in LEADS.values()]
-    levels = np.array([0.1, 0.5, 0.9])[:, None, None, None]
-    loss = np.maximum(levels * (truth - quantiles), (levels - 1) * (truth - quantiles))
-    errors.append(np.nanmean(loss, axis=(0, 1, 3)) / mean)
+    """Scores of forecasts of shape ``(origins, 3, meters, 48)``, relative to each meter's mean."""
+    by_lead = [score_series(truth[..., leads], quantiles[..., leads]) for leads in LEADS.values()]
+    errors = [*(series.cvrmse for series in by_lead), by_lead[-1].pinball]
     return [float(np.exp(np.log(values[values > 0]).mean())) for values in errors]
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from Predictor.forecasting.past import Past
+from Predictor.forecasting.past import Past, mean_of
 from Predictor.forecasting.snapshot import Floats, Floats32
 from Sensor_core.interval import Interval
 
@@ -37,10 +37,7 @@ def usual_moves(past: Past, interval: Interval) -> Floats32:
         square = np.square(recent[:, step:] - recent[:, :-step])
         at_this_time = square[:, step - 1 - day :: -day]
         for index, values in enumerate((at_this_time, square)):
-            known = ~np.isnan(values)
-            count = known.sum(axis=1)
-            mean = np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1)
-            moves[index, :, step - 1] = np.where(count >= _LEAST_DAYS, np.sqrt(mean), np.nan)
+            moves[index, :, step - 1] = np.sqrt(mean_of(values, _LEAST_DAYS))
     moves[:, np.isnan(past.believed[:, -1])] = np.nan
     return moves
 
